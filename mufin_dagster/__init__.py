@@ -1,0 +1,1 @@
+"""Orchestration of MUFIN: Dagster assets over DVC-versioned data, checked by Great Expectations."""

@@ -1,0 +1,181 @@
+"""Where artefacts lie, and how they are written: aside first, then swapped in by one rename.
+
+`data/<dataset>/<noun>/` holds what each stage leaves (DVC versions it); `data/<dataset>/.state/` holds
+what only this machine needs: checkpoints of a stage under way and the seconds each stage took.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mufin_model.errors import ArtefactError
+
+CATALOG = "catalog"
+"""The folder of a dataset that its owner writes, in the generic catalogue format."""
+
+NOUNS: dict[str, str] = {
+    "ingest": "raw_descriptors",
+    "encode": "encoder_embeddings",
+    "pretrain": "pretrained_model",
+    "index": "anns_index",
+    "mine": "mined_negatives",
+    "finetune": "finetuned_classifiers",
+    "predict": "predictions",
+    "evaluate": "eval_report",
+    "release": "released_model",
+}
+"""Each stage's verb and the noun it leaves, in the order in which data flows."""
+
+VERBS: dict[str, str] = {noun: verb for verb, noun in NOUNS.items()}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The project's folder: params.yaml, dvc.yaml and `data/`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Workspace:
+        """The folder named by MUFIN_ROOT, or the nearest one upwards that holds params.yaml.
+
+        Raises:
+            ArtefactError: no such folder.
+        """
+        if named := os.environ.get("MUFIN_ROOT"):
+            return cls(Path(named).resolve())
+        here = (start or Path.cwd()).resolve()
+        for folder in (here, *here.parents):
+            if (folder / "params.yaml").is_file():
+                return cls(folder)
+        raise ArtefactError(
+            "no params.yaml here or above", where=str(here), mend="run mufin inside the project, or set MUFIN_ROOT"
+        )
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    def dataset(self, dataset: str) -> Path:
+        return self.root / "data" / dataset
+
+    def catalog(self, dataset: str) -> Path:
+        return self.dataset(dataset) / CATALOG
+
+    def path(self, dataset: str, noun: str) -> Path:
+        """Where the artefact lies, whether or not it exists."""
+        return self.dataset(dataset) / noun
+
+    def read(self, dataset: str, noun: str) -> Path:
+        """The folder of an artefact that must exist.
+
+        Raises:
+            ArtefactError: it does not; the mend names the command that makes it.
+        """
+        path = self.path(dataset, noun)
+        if not path.is_dir():
+            raise ArtefactError(
+                f"{noun} of {dataset} does not exist yet",
+                where=str(path),
+                mend=f"mufin {VERBS[noun]} --dataset {dataset}",
+            )
+        return path
+
+    def state(self, dataset: str, noun: str) -> Path:
+        """A folder for the checkpoints of one stage; emptied when its artefact is complete."""
+        folder = self.dataset(dataset) / ".state" / noun
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def write(self, dataset: str, noun: str) -> Iterator[Path]:
+        """A folder to fill; it replaces the artefact when the block ends without an error.
+
+        Until then, and after an error or a kill, the earlier artefact is untouched.
+        """
+        final = self.path(dataset, noun)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for left in final.parent.glob(f".{noun}.*"):
+            if not _alive(int(left.suffix[1:])):
+                shutil.rmtree(left)
+        aside = final.parent / f".{noun}.{os.getpid()}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        began = time.monotonic()
+        try:
+            yield aside
+            _swap(aside, final)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        self._took(dataset, noun, time.monotonic() - began)
+        shutil.rmtree(self.dataset(dataset) / ".state" / noun, ignore_errors=True)
+
+    def seconds(self, dataset: str) -> dict[str, float]:
+        """Wall seconds of each stage's last complete run on this machine, by noun."""
+        path = self.dataset(dataset) / ".state" / "seconds.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def _took(self, dataset: str, noun: str, seconds: float) -> None:
+        folder = self.dataset(dataset) / ".state"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "seconds.json", self.seconds(dataset) | {noun: round(seconds, 1)})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys (equal values give equal bytes), aside first."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    os.replace(aside, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ArtefactError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"cannot read it: {error}", where=str(path), mend="run its stage again") from error
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _swap(aside: Path, final: Path) -> None:
+    """Put `aside` in the place of `final` so that a reader sees the old folder or the new one, never none."""
+    if not final.exists():
+        os.rename(aside, final)
+    elif not _exchange(aside, final):
+        # No atomic exchange on this system: between two renames the artefact is missing for an instant.
+        old = aside.with_name(aside.name + "0")
+        os.rename(final, old)
+        os.rename(aside, final)
+        shutil.rmtree(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names atomically (Linux renameat2 with RENAME_EXCHANGE); False where it is not to be had."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    at_fdcwd, exchange = -100, 2
+    return renameat2(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), exchange) == 0

@@ -1,0 +1,90 @@
+"""The stage verbs: all that a GPU worker needs, without the orchestrator installed.
+
+    python -m mufin_model.cli pretrain --dataset demo -S pretrain.epochs=3
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mufin_model.artefacts import NOUNS, Workspace
+from mufin_model.errors import MufinError
+
+app = typer.Typer(
+    name="mufin",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Multi-modal extreme classification: each stage is one verb.",
+)
+
+LIBRARY: dict[str, tuple[str, str]] = {
+    "ingest": ("mufin_model.catalog.ingest", "Check a catalogue, split it, decode its images once."),
+    "encode": ("mufin_model.encoders.encode", "Run the image and text backbones over every descriptor."),
+    "pretrain": ("mufin_model.training.pretrain", "Module I: embed items and labels in one space."),
+    "index": ("mufin_model.retrieval.build_index", "Module II: augmented label vectors and their index."),
+    "mine": ("mufin_model.retrieval.mine", "Module II: shortlists of hard negatives."),
+    "finetune": ("mufin_model.training.finetune", "Modules III and IV: cross-attention and classifiers."),
+    "predict": ("mufin_model.inference.predict", "Score the test items."),
+    "evaluate": ("mufin_model.evaluation.evaluate", "Metrics, baselines and the report."),
+    "release": ("mufin_model.release.release", "Gather what serving loads, with its model card."),
+}
+"""Verb to (module, help). Each module has `run(workspace, dataset, settings)`."""
+
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A name under `datasets` in params.yaml.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="Override a setting, as in pretrain.lr=3e-4. Repeatable.")
+]
+
+
+def mend(error: MufinError) -> NoReturn:
+    """Show a user's mistake and leave with exit code 2."""
+    print(error, file=sys.stderr, flush=True)
+    raise typer.Exit(2)
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose user's mistakes end in a message and exit code 2, never in a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except MufinError as error:
+            mend(error)
+
+    return run
+
+
+def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> None:
+    """Load the settings and run one stage."""
+    from mufin_model import config
+
+    workspace = Workspace.find()
+    settings = config.load(workspace.params, dataset, overrides or [])
+    # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
+
+
+def _add(verb: str, text: str) -> None:
+    @app.command(verb, help=f"{text} Leaves {NOUNS[verb]}.")
+    @guarded
+    def stage(dataset: Dataset, overrides: Overrides = None) -> None:
+        run_stage(verb, dataset, overrides)
+
+
+for _verb, (_, _text) in LIBRARY.items():
+    _add(_verb, _text)
+
+if __name__ == "__main__":
+    app()

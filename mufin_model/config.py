@@ -1,0 +1,260 @@
+"""Settings: params.yaml read, overridden and checked; one class a stage.
+
+    settings = load(workspace.params, "demo", ["pretrain.lr=3e-4"])
+
+Order of precedence: params.yaml's stage section, then its `per_dataset.<name>` section, then overrides.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mufin_model.errors import DatasetError, SettingError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0.0)]
+
+
+class Stage(BaseModel):
+    """Settings of one stage; params.yaml says what each means, its unit and its source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ingest(Stage):
+    format: str
+    image_size: Positive
+    validation_fraction: Fraction
+    bad_images: Literal["refuse", "drop"]
+
+
+class Encode(Stage):
+    image_backbone: str
+    image_weights: str
+    text_backbone: str
+    text_vocabulary: Positive
+    text_width: Positive
+    text_layers: Positive
+    text_heads: Positive
+    max_tokens: Positive
+    batch_size: Positive
+
+
+class Pretrain(Stage):
+    modalities: list[Literal["image", "text"]] = Field(min_length=1)
+    train_backbones: bool | Literal["auto"]
+    dimension: Positive
+    heads: Positive
+    self_attention: bool
+    dropout: Fraction
+    modality_dropout: Fraction
+    loss: Literal["triplet", "softmax"]
+    margin: float
+    negatives: Positive
+    positive_threshold: float
+    temperature: Rate
+    epochs: Positive
+    batch_size: Annotated[int, Field(gt=1)]
+    images_per_bag: Positive
+    lr: Rate
+    backbone_lr: Rate
+    weight_decay: float
+    warmup: Fraction
+    cluster_after: int
+    cluster_every: Positive
+    cluster_leaf: Positive
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"]
+
+
+class Index(Stage):
+    kind: Literal["flat", "ivf", "hnsw"]
+    augment: bool
+    hnsw_links: Positive
+    hnsw_effort: Positive
+    ivf_probes: Positive
+
+
+class Mine(Stage):
+    shortlist: Positive
+
+
+class Finetune(Stage):
+    cross_attention: bool
+    classifiers: bool
+    epochs: Positive
+    batch_size: Positive
+    positives: Positive
+    negatives: Positive
+    drop_top_negatives: Annotated[int, Field(ge=0)]
+    scale: Rate
+    lr: Rate
+    classifier_lr: Rate
+    weight_decay: float
+    warmup: Fraction
+
+
+class Predict(Stage):
+    shortlist: Positive
+    top_k: Positive
+    neighbours: Positive
+    batch_size: Positive
+
+
+class Evaluate(Stage):
+    ks: list[Positive] = Field(min_length=1)
+    recall_ks: list[Positive] = Field(min_length=1)
+    propensity_a: Rate
+    propensity_b: Rate
+    gallery: Positive
+
+
+class Release(Stage):
+    keep: Positive
+
+
+class Settings(BaseModel):
+    """All of params.yaml, for one dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int
+    ingest: Ingest
+    encode: Encode
+    pretrain: Pretrain
+    index: Index
+    mine: Mine
+    finetune: Finetune
+    predict: Predict
+    evaluate: Evaluate
+    release: Release
+
+
+STAGES: tuple[str, ...] = tuple(name for name in Settings.model_fields if name != "seed")
+"""The verbs that have a section in params.yaml, in order."""
+
+
+def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
+    """Read params.yaml for one dataset.
+
+    Args:
+        path: params.yaml.
+        dataset: one of its `datasets`.
+        overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML.
+
+    Raises:
+        SettingError: a key is unknown (the nearest match is named), a value is out of range or not YAML.
+        DatasetError: the dataset is not registered.
+    """
+    raw = read(path)
+    known = raw.pop("datasets", [])
+    per_dataset = raw.pop("per_dataset", None) or {}
+    if dataset not in known:
+        raise DatasetError(
+            f"no dataset named {dataset!r}",
+            where=f"{path}, key datasets",
+            rows=list(known),
+            mend=_nearest(dataset, known) or "mufin add NAME PATH registers one",
+        )
+    for section, values in (per_dataset.get(dataset) or {}).items():
+        if section not in STAGES:
+            raise _unknown(f"{path}, key per_dataset.{dataset}", section, STAGES)
+        raw[section] = {**(raw.get(section) or {}), **(values or {})}
+    for override in overrides:
+        _apply(raw, override)
+    return _validate(raw, str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """params.yaml as it stands.
+
+    Raises:
+        SettingError: it is missing or no YAML mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(), Loader=_Loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingError(f"cannot read the settings: {error}", where=str(path), mend="restore the file") from error
+    if not isinstance(raw, dict):
+        raise SettingError("the settings are no mapping", where=str(path), mend="restore the file")
+    return raw
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """`"pretrain.lr=3e-4"` as (["pretrain", "lr"], 0.0003).
+
+    Raises:
+        SettingError: there is no `=`, or the value is no YAML.
+    """
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise SettingError(f"an override needs key=value, got {override!r}", mend="for example pretrain.lr=3e-4")
+    try:
+        return key.strip().split("."), yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise SettingError(f"the value of {key} is no YAML: {value!r}", mend="write it as in params.yaml") from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    keys, value = parse_override(override)
+    *sections, last = keys
+    target = raw
+    for section in sections:
+        if not isinstance(target.get(section), dict):
+            raise _unknown(f"override {override!r}", section, target)
+        target = target[section]
+    if last not in target:
+        raise _unknown(f"override {override!r}", last, target)
+    target[last] = value
+
+
+def _validate(raw: dict[str, Any], where: str) -> Settings:
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            section = first["loc"][:-1]
+            model = Settings.model_fields[str(section[0])].annotation if section else Settings
+            assert isinstance(model, type) and issubclass(model, BaseModel)
+            raise _unknown(where, key, [".".join([*map(str, section), name]) for name in model.model_fields]) from error
+        raise SettingError(
+            f"{key}: {first['msg']}",
+            where=f"{where}, key {key}",
+            rows=[f"got {first['input']!r}"] if first["type"] != "missing" else [],
+            mend="params.yaml says each setting's range beside it",
+        ) from error
+
+
+def _unknown(where: str, key: str, known: Any) -> SettingError:
+    near = _nearest(key, list(known))
+    return SettingError(
+        f"unknown setting {key!r}", where=where, mend=near or f"known here: {', '.join(sorted(map(str, known)))}"
+    )
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    match = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.5)
+    return f"did you mean {match[0]!r}?" if match else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats: `3e-4` is a number, as users expect and DVC writes it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+_Loader.yaml_implicit_resolvers = {
+    first: sorted(resolvers, key=lambda pair: pair[0] == "tag:yaml.org,2002:float")
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}

@@ -1,0 +1,64 @@
+"""Every error a user can cause: what is wrong, where, the first offending rows, and how to mend it.
+
+The same text is shown by the CLI (exit code 2), in a failed Dagster step and in reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MufinError(Exception):
+    """A mistake in data or settings that its owner can mend.
+
+    Args:
+        what: the fault in one sentence.
+        where: the file, with the column or key where there is one.
+        rows: the first offending rows or values, shown at most five.
+        mend: what to do about it, in the imperative.
+    """
+
+    SHOWN = 5
+
+    def __init__(self, what: str, *, where: str = "", rows: Sequence[object] = (), mend: str = "") -> None:
+        self.what, self.where, self.rows, self.mend = what, where, list(rows), mend
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [f"{type(self).__name__}: {self.what}"]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        for row in self.rows[: self.SHOWN]:
+            lines.append(f"         {row}")
+        if len(self.rows) > self.SHOWN:
+            lines.append(f"         … and {len(self.rows) - self.SHOWN:,} more")
+        if self.mend:
+            lines.append(f"  mend:  {self.mend}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.where, self.rows, self.mend)
+
+
+def _rebuild(kind: type[MufinError], what: str, where: str, rows: list[object], mend: str) -> MufinError:
+    return kind(what, where=where, rows=rows, mend=mend)
+
+
+class CatalogError(MufinError):
+    """The catalogue's tables break a rule: a missing column, a duplicate id, a link to an unknown id."""
+
+
+class ImageError(MufinError):
+    """An image is missing or does not decode."""
+
+
+class SettingError(MufinError):
+    """A setting is unknown or out of range."""
+
+
+class ArtefactError(MufinError):
+    """An artefact that a stage reads is missing or damaged."""
+
+
+class DatasetError(MufinError):
+    """A dataset's name is unknown, taken or not allowed."""
