@@ -1,0 +1,225 @@
+"""The store of images: one memory-mapped Arrow file, each image a small square thumbnail, found in O(1).
+
+Record batches hold ROWS_PER_BATCH images each (the last one fewer), so image `row` lies in batch
+row // ROWS_PER_BATCH. Nothing is read before it is asked for, and processes share the pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageOps
+
+from mufin_model.catalog.schema import ImageSource
+from mufin_model.errors import ArtefactError
+from mufin_model.progress import track
+
+ROWS_PER_BATCH = 256
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused undecoded: a few kilobytes can unfold into gigabytes."""
+JPEG_QUALITY = 90
+SCHEMA = pa.schema([("bytes", pa.large_binary()), ("width", pa.uint16()), ("height", pa.uint16())])
+SIZE = b"image_size"
+"""Key of the schema's metadata that tells the thumbnails' side, in pixels."""
+
+
+class ImageStore:
+    """Thumbnails by row.
+
+    Raises:
+        ArtefactError: the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            batches = self._reader.num_record_batches
+            last = self._reader.get_batch(batches - 1).num_rows if batches else 0
+            self._length = max(0, batches - 1) * ROWS_PER_BATCH + last
+            self.size = int((self._reader.schema.metadata or {})[SIZE])
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise _damaged(path, error) from error
+        self._batches: dict[int, pa.Array] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ImageStore, (self.path,)
+
+    def bytes(self, row: int) -> bytes:
+        """The PNG or JPEG file of one image.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        row = int(row)
+        if not 0 <= row < self._length:
+            raise IndexError(f"image {row} of {self._length}")
+        number, place = divmod(row, ROWS_PER_BATCH)
+        if number not in self._batches:
+            try:
+                self._batches[number] = self._reader.get_batch(number).column(0)
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(self.path, error) from error
+        try:
+            return self._batches[number][place].as_py()
+        except (IndexError, pa.ArrowException) as error:
+            raise _damaged(self.path, error) from error
+
+    def image(self, row: int) -> Image.Image:
+        """One image, RGB, size x size.
+
+        Raises:
+            ArtefactError: its bytes are damaged.
+        """
+        try:
+            return Image.open(io.BytesIO(self.bytes(row))).convert("RGB")
+        except OSError as error:
+            raise _damaged(self.path, error) from error
+
+    def pixels(self, rows: Iterable[int]) -> np.ndarray:
+        """Images as uint8 [n, 3, size, size]."""
+        chosen = list(rows)
+        out = np.empty((len(chosen), 3, self.size, self.size), np.uint8)
+        for place, row in enumerate(chosen):
+            out[place] = np.asarray(self.image(row)).transpose(2, 0, 1)
+        return out
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write` did.
+
+    Attributes:
+        rows: the store's row of each path that decoded; paths with equal thumbnails share one.
+        bad: path and reason of each image that is missing or does not decode.
+        stored: images in the file.
+    """
+
+    rows: dict[str, int]
+    bad: dict[str, str]
+    stored: int
+
+
+def write(file: Path, source: ImageSource, paths: Iterable[str], size: int) -> Written:
+    """Decode all images once and write their thumbnails.
+
+    Args:
+        file: the Arrow file to write.
+        source: where the paths lead.
+        paths: distinct paths.
+        size: side of the thumbnails, in pixels.
+    """
+    distinct = list(dict.fromkeys(paths))
+    rows: dict[str, int] = {}
+    bad: dict[str, str] = {}
+    by_content: dict[bytes, int] = {}
+    waiting: list[bytes] = []
+    schema = SCHEMA.with_metadata({SIZE: str(size)})
+    # Pictures over MAX_PIXELS are refused by `thumbnail` itself; Pillow's warning would say it twice.
+    with warnings.catch_warnings(), pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        encoded = _encode_all(source.stream(distinct), size)
+        for path, data, reason in track(encoded, "images", total=len(distinct)):
+            if reason:
+                bad[path] = reason
+                continue
+            content = hashlib.blake2b(data, digest_size=16).digest()
+            if content not in by_content:
+                by_content[content] = len(by_content)
+                waiting.append(data)
+            rows[path] = by_content[content]
+            if len(waiting) == ROWS_PER_BATCH:
+                writer.write_batch(_batch(waiting, size, schema))
+                waiting.clear()
+        if waiting:
+            writer.write_batch(_batch(waiting, size, schema))
+    return Written(rows, bad, len(by_content))
+
+
+def thumbnail(data: bytes, size: int) -> Image.Image:
+    """Decode one picture into an RGB square of `size` pixels a side.
+
+    Its aspect is kept and it is never enlarged; white pads it on all sides and lies behind transparency.
+    Of an animation the first frame is taken; the camera's orientation is applied.
+
+    Raises:
+        ValueError: the picture has more than MAX_PIXELS.
+        Exception: whatever Pillow's decoder raises for damaged data.
+    """
+    with Image.open(io.BytesIO(data)) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are too many")
+        opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG decodes at a fraction of its size
+        picture = _colours(ImageOps.exif_transpose(opened))
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (size, size), "white")
+    corner = ((size - picture.width) // 2, (size - picture.height) // 2)
+    square.paste(picture, corner, picture.getchannel("A") if picture.mode == "RGBA" else None)
+    return square
+
+
+def encode(picture: Image.Image) -> bytes:
+    """A picture as PNG or JPEG, whichever is smaller; equal pictures give equal bytes."""
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    picture.save(png, "PNG", compress_level=6)
+    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return min(png.getvalue(), jpeg.getvalue(), key=len)
+
+
+def _colours(picture: Image.Image) -> Image.Image:
+    """RGB, or RGBA where it has transparency."""
+    if picture.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N", "F"):
+        grey = np.asarray(picture, dtype=np.float64)
+        if picture.mode != "F" and grey.max(initial=0) > 255:
+            grey = grey / 257  # 16 bits a sample
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _encode_all(stream: Iterable[tuple[str, Callable[[], bytes]]], size: int) -> Iterator[tuple[str, bytes, str]]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stream = iter(stream)
+        # In chunks, as the pool would otherwise drain the stream and hold all images in memory.
+        while chunk := list(itertools.islice(stream, ROWS_PER_BATCH)):
+            yield from pool.map(partial(_encode_one, size=size), chunk)
+
+
+def _encode_one(entry: tuple[str, Callable[[], bytes]], size: int) -> tuple[str, bytes, str]:
+    path, load = entry
+    try:
+        return path, encode(thumbnail(load(), size)), ""
+    except Exception as error:  # decoders raise anything for damaged data
+        return path, b"", _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "is no image of a known kind"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS:,} pixels are too many"
+    return str(error) or type(error).__name__
+
+
+def _batch(images: list[bytes], size: int, schema: pa.Schema) -> pa.RecordBatch:
+    side = pa.array(np.full(len(images), size, np.uint16))
+    return pa.record_batch([pa.array(images, pa.large_binary()), side, side], schema=schema)
+
+
+def _damaged(path: Path, error: Exception) -> ArtefactError:
+    return ArtefactError(f"cannot read the images: {error}", where=str(path), mend="run ingest again")

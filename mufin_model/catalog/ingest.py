@@ -1,0 +1,149 @@
+"""Stage `ingest`: a catalogue checked, split and stored so that every later stage reads it fast.
+
+    mufin ingest --dataset demo
+
+Reads data/<dataset>/catalog/ in any format of `readers`; leaves raw_descriptors:
+items.parquet, labels.parquet, links.parquet, filters.parquet, images.arrow and summary.json.
+Equal input and seed give equal bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mufin_model.artefacts import Workspace, write_json
+from mufin_model.catalog import images, readers, schema
+from mufin_model.catalog.links import restrict
+from mufin_model.catalog.split import hold_out
+from mufin_model.config import Settings
+from mufin_model.errors import ImageError
+from mufin_model.progress import say
+
+SHOWN_OWNERS = 1_000
+"""Bad images whose row is looked up for the error message."""
+
+
+def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
+    """Write raw_descriptors.
+
+    Raises:
+        CatalogError: a table breaks a rule.
+        ImageError: images are missing or do not decode, and ingest.bad_images is 'refuse'.
+        SettingError: the format is unknown, or no training item would be left.
+    """
+    wanted = settings.ingest
+    source = readers.read(workspace.catalog(dataset), wanted.format)
+    tables = schema.check(source)
+    items, links = _hold_out(tables, wanted.validation_fraction, settings.seed)
+    with workspace.write(dataset, "raw_descriptors") as folder:
+        paths = pl.concat([items["image_paths"], tables.labels["image_paths"]])
+        distinct = paths.explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True).to_list()
+        written = images.write(folder / "images.arrow", source.images, distinct, wanted.image_size)
+        if written.bad and wanted.bad_images == "refuse":
+            raise _bad_images(written.bad, items, tables.labels, source)
+        items = _with_images(items, written.rows)
+        labels = _with_images(tables.labels, written.rows)
+        _write(folder, "items", items.select("id", "text", "images", "split"))
+        _write(folder, "labels", labels.select("id", "text", "images", "zero_shot"))
+        _write(folder, "links", links)
+        _write(folder, "filters", tables.filters)
+        summary = _summary(items, labels, links, tables, written)
+        write_json(folder / "summary.json", summary)
+    say(
+        f"{dataset}: {items.height:,} items, {summary['seen_labels']:,} labels"
+        f" (+{summary['zero_shot_labels']:,} zero-shot), {links.height:,} links, {written.stored:,} images"
+        + (f", {len(written.bad):,} bad images dropped" if written.bad else "")
+    )
+
+
+def _hold_out(tables: schema.Tables, fraction: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Items and links with the split 'val' in them."""
+    train = tables.links.filter(pl.col("split") == "train")
+    matrix = restrict(train, np.arange(tables.items.height), range(tables.labels.height))
+    held = pl.Series(hold_out(matrix, fraction, seed))
+    val = pl.lit("val")
+    items = tables.items.with_columns(split=pl.when(held).then(val).otherwise(pl.col("split")))
+    links = tables.links.with_columns(split=pl.when(held.gather(tables.links["item"])).then(val).otherwise("split"))
+    return items, links
+
+
+def _with_images(table: pl.DataFrame, rows: dict[str, int]) -> pl.DataFrame:
+    """The table with `images` list[u32] for its paths: dropped ones left out, equal images of a bag once."""
+    known = pl.DataFrame({"path": list(rows), "images": list(rows.values())}, schema_overrides={"images": pl.UInt32})
+    flat = table.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), path="image_paths")
+    flat = flat.explode("path", empty_as_null=False, keep_nulls=False)
+    flat = flat.join(known, on="path", how="inner", maintain_order="left").unique(
+        ["row", "images"], maintain_order=True
+    )
+    bags = flat.group_by("row", maintain_order=True).agg("images")
+    out = table.with_row_index("row").join(bags, on="row", how="left", maintain_order="left").drop("row", "image_paths")
+    return out.with_columns(pl.col("images").fill_null([]))
+
+
+def _write(folder: Path, name: str, table: pl.DataFrame) -> None:
+    table.write_parquet(folder / f"{name}.parquet", compression="zstd", statistics=False)
+
+
+def _summary(
+    items: pl.DataFrame, labels: pl.DataFrame, links: pl.DataFrame, tables: schema.Tables, written: images.Written
+) -> dict[str, object]:
+    def without(table: pl.DataFrame) -> dict[str, int]:
+        no_image, no_text = table["images"].list.len() == 0, table["text"].str.strip_chars() == ""
+        return {"images": int(no_image.sum()), "text": int(no_text.sum()), "both": int((no_image & no_text).sum())}
+
+    of_items, of_labels = without(items), without(labels)
+    trained = links.filter(pl.col("split") == "train")["label"].n_unique()
+    linked = links["item"].n_unique()
+    seen = int((~labels["zero_shot"]).sum())
+
+    def count(table: pl.DataFrame, splits: tuple[str, ...]) -> dict[str, int]:
+        return {split: int((table["split"] == split).sum()) for split in splits}
+
+    return {
+        "items": items.height,
+        "items_by_split": count(items, ("train", "val", "test")),
+        "labels": labels.height,
+        "seen_labels": seen,
+        "zero_shot_labels": labels.height - seen,
+        "links": count(links, ("train", "val", "test", "zero_shot")),
+        "filters": tables.filters.height,
+        "images": written.stored,
+        "image_paths": len(written.rows) + len(written.bad),
+        "dropped_images": len(written.bad),
+        "duplicate_links": tables.duplicate_links,
+        "items_without_images": of_items["images"],
+        "items_without_text": of_items["text"],
+        "items_without_both": of_items["both"],
+        "items_without_links": items.height - linked,
+        "labels_without_images": of_labels["images"],
+        "labels_without_text": of_labels["text"],
+        "labels_without_both": of_labels["both"],
+        "seen_labels_without_training_items": seen - trained,
+    }
+
+
+def _bad_images(bad: dict[str, str], items: pl.DataFrame, labels: pl.DataFrame, source: schema.Source) -> ImageError:
+    """The error that lists all bad images, each with the first row that names it."""
+    owners: dict[str, str] = {}
+    n_seen = int((~labels["zero_shot"]).sum())
+    for name, table in (
+        ("items", items),
+        ("labels", labels.head(n_seen)),
+        ("zeroshot_labels", labels.tail(labels.height - n_seen)),
+    ):
+        flat = table.with_row_index("row").select("row", "id", path="image_paths")
+        flat = flat.explode("path", empty_as_null=False, keep_nulls=False)
+        flat = flat.filter(pl.col("path").is_in(list(bad))).unique("path", keep="first", maintain_order=True)
+        file = Path(source.files.get(name, name)).name
+        for row, id_, path in flat.iter_rows():
+            owners.setdefault(path, f"{file} row {row}, id {id_!r}")
+    ordered = sorted(bad, key=list(owners).index) if len(bad) < SHOWN_OWNERS else list(bad)
+    return ImageError(
+        f"{len(bad):,} images are missing or do not decode",
+        where=f"{source.files.get('items', 'items')}, column image_paths",
+        rows=[f"{path}: {bad[path]} ({owners[path]})" for path in ordered],
+        mend="mend or remove them; or -S ingest.bad_images=drop leaves them out",
+    )

@@ -1,0 +1,48 @@
+"""Links as sparse matrices, and bags of images as offsets and rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+
+
+def to_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
+    """A float32 matrix of ones at the pairs (rows[i], columns[i]); repeated pairs count once.
+
+    Args:
+        rows, columns: integer [nnz], in any order.
+        shape: of the matrix.
+    """
+    order = np.lexsort((columns, rows))
+    rows, columns = rows[order].astype(np.int64), columns[order].astype(np.int64)
+    if len(rows):
+        new = np.ones(len(rows), dtype=bool)
+        new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+        rows, columns = rows[new], columns[new]
+    index = np.int32 if max(len(rows), *shape) < 2**31 else np.int64
+    indptr = np.searchsorted(rows, np.arange(shape[0] + 1)).astype(index)
+    return csr_matrix((np.ones(len(rows), np.float32), columns.astype(index), indptr), shape=shape)
+
+
+def restrict(pairs: pl.DataFrame, rows: np.ndarray, columns: range) -> csr_matrix:
+    """The pairs of chosen items and labels, as a matrix float32 [len(rows), len(columns)].
+
+    Args:
+        pairs: item, label (rows of the catalogue).
+        rows: item rows, ascending; row i of the matrix is item rows[i].
+        columns: label rows; column j of the matrix is label columns[j].
+    """
+    item, label = pairs["item"].to_numpy().astype(np.int64), pairs["label"].to_numpy().astype(np.int64)
+    place = np.searchsorted(rows, item)
+    kept = (place < len(rows)) & (label >= columns.start) & (label < columns.stop)
+    kept[kept] = rows[place[kept]] == item[kept]
+    return to_csr(place[kept], label[kept] - columns.start, (len(rows), len(columns)))
+
+
+def ragged(lists: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """A column of lists as (offsets int64 [n + 1], rows int64 [nnz])."""
+    offsets = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum(lists.list.len().fill_null(0).to_numpy(), out=offsets[1:])
+    rows = lists.explode(empty_as_null=False, keep_nulls=False).to_numpy().astype(np.int64)
+    return offsets, rows

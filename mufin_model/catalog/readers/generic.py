@@ -1,0 +1,170 @@
+"""The generic format: Parquet tables (schema.COLUMNS), images as files beside them or in images.parquet.
+
+images.parquet has the columns path and bytes; without it, image_paths are files relative to the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mufin_model.catalog.schema import COLUMNS, REQUIRED, Source, nearest, offending
+from mufin_model.errors import CatalogError
+
+OUTSIDE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
+"""A path that is absolute or climbs out of the folder."""
+
+
+def recognises(folder: Path) -> bool:
+    """True where any of the required tables lies."""
+    return any((folder / f"{name}.parquet").is_file() for name in REQUIRED)
+
+
+def read(folder: Path) -> Source:
+    """Read the tables; images are read later, one by one.
+
+    Raises:
+        CatalogError: a file is missing or no Parquet, or an image path leads out of the folder.
+    """
+    files = {name: str(folder / f"{name}.parquet") for name in COLUMNS}
+    tables = {}
+    for name, file in files.items():
+        if Path(file).is_file():
+            tables[name] = _read_table(name, file)
+        elif name in REQUIRED:
+            raise _missing_file(folder, f"{name}.parquet")
+    packed = folder / "images.parquet"
+    if packed.is_file():
+        return Source(tables, PackedImages(packed), files)
+    for name in ("items", "labels", "zeroshot_labels"):
+        if name in tables:
+            _refuse_outside(tables[name], files[name])
+    return Source(tables, ImageFiles(folder), files)
+
+
+class ImageFiles:
+    """Images as files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Each path with a function that reads its file, in the order given."""
+        for path in paths:
+            yield path, (self.folder / path).read_bytes
+
+
+class PackedImages:
+    """Images in one Parquet file with the columns path and bytes; never in memory as a whole.
+
+    Raises:
+        CatalogError: a column is missing, of a wrong type, or a path is given twice.
+    """
+
+    CHUNK = 256
+    """Images in memory at once."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            self.parquet = pq.ParquetFile(file)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(str(file), error) from error
+        schema = self.parquet.schema_arrow
+        for column, fits in (("path", _is_text), ("bytes", _is_binary)):
+            where = f"{file}, column {column}"
+            if column not in schema.names:
+                near = nearest(column, schema.names)
+                raise CatalogError(
+                    f"column {column!r} is missing",
+                    where=where,
+                    rows=[f"has: {', '.join(schema.names)}"],
+                    mend=f"rename {near!r} to {column!r}" if near else f"add the column {column!r}",
+                )
+            if not fits(schema.field(column).type):
+                raise CatalogError(
+                    f"column {column!r} holds {schema.field(column).type}",
+                    where=where,
+                    mend="write path as strings and bytes as binary",
+                )
+        paths = pl.read_parquet(file, columns=["path"])
+        if paths["path"].n_unique() < paths.height:
+            raise CatalogError(
+                "image paths occur more than once",
+                where=f"{file}, column path",
+                rows=offending(paths, paths["path"].is_duplicated(), "path"),
+                mend="keep one row for each path",
+            )
+
+    def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Each path with a function that gives its bytes: those found in the file's order, then the missing ones."""
+        wanted = dict.fromkeys(paths)
+        for batch in self.parquet.iter_batches(batch_size=self.CHUNK, columns=["path", "bytes"]):
+            for path, data in zip(batch["path"].to_pylist(), batch["bytes"], strict=True):
+                if path in wanted:
+                    del wanted[path]
+                    yield path, partial(_bytes, data)
+        for path in wanted:
+            yield path, partial(_absent, self.file)
+
+
+def _read_table(name: str, file: str) -> pl.DataFrame:
+    try:
+        have = pl.read_parquet_schema(file)
+        # Other columns are ignored, but their names serve the error messages where one is missing.
+        table = pl.read_parquet(file, columns=[column for column in COLUMNS[name] if column in have], use_pyarrow=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(file, error) from error
+    rest = [pl.lit(None, dtype=dtype).alias(column) for column, dtype in have.items() if column not in table.columns]
+    return table.with_columns(rest) if len(table.columns) else pl.DataFrame(schema=have)
+
+
+def _missing_file(folder: Path, name: str) -> CatalogError:
+    near = nearest(name, [path.name for path in folder.iterdir()])
+    return CatalogError(
+        f"{name} is missing",
+        where=str(folder / name),
+        rows=[f"found: {', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}"],
+        mend=f"rename {near!r} to {name!r}" if near and not near.startswith(tuple(COLUMNS)) else f"add {name}",
+    )
+
+
+def _unreadable(file: str, error: Exception) -> CatalogError:
+    return CatalogError(f"no readable Parquet file: {error}", where=file, mend="write it again, as Parquet")
+
+
+def _refuse_outside(table: pl.DataFrame, file: str) -> None:
+    if table.schema.get("image_paths") != pl.List(pl.String):
+        return  # no paths, or a wrong type, which the schema's check names
+    outside = table["image_paths"].list.eval(pl.element().str.contains(OUTSIDE)).list.any().fill_null(False)
+    if outside.any():
+        raise CatalogError(
+            f"{outside.sum():,} rows have image paths outside the catalogue",
+            where=f"{file}, column image_paths",
+            rows=offending(table, outside, *(c for c in ("id", "image_paths") if c in table.columns)),
+            mend="put the images below the catalogue's folder and name them relative to it",
+        )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _bytes(data: pa.Scalar) -> bytes:
+    value = data.as_py()
+    if value is None:
+        raise OSError("no bytes")
+    return value
+
+
+def _absent(file: Path) -> bytes:
+    raise FileNotFoundError(f"not in {file.name}")
