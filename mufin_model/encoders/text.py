@@ -1,0 +1,111 @@
+"""E_T: a transformers encoder from a text to one vector, the masked mean of its token states.
+
+`bert` is a small BERT with random weights whose WordPiece vocabulary is trained on the catalogue, so that
+everything runs where no weights can be fetched; any other name or folder is loaded with its own weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mufin_model.config import Encode
+from mufin_model.errors import SettingError
+
+OWN = "bert"
+
+
+class TextEncoder(nn.Module):
+    """A transformers encoder and its tokenizer."""
+
+    def __init__(self, backbone: nn.Module, tokenizer: Any, max_tokens: int) -> None:
+        super().__init__()
+        self.backbone, self.tokenizer, self.max_tokens = backbone, tokenizer, max_tokens
+        self.width: int = backbone.config.hidden_size
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids int32 [n, T] and their mask bool [n, T] (True where real), T the longest text's length."""
+        out = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return out["input_ids"].int(), out["attention_mask"].bool()
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [n, T], mask [n, T] to [n, width]."""
+        states = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+        weight = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def save(self, folder: Path) -> None:
+        self.backbone.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path, max_tokens: int) -> TextEncoder:
+        """Read what `save` wrote, or any local transformers folder."""
+        from transformers import AutoModel, AutoTokenizer
+
+        return cls(
+            AutoModel.from_pretrained(folder, local_files_only=True),
+            AutoTokenizer.from_pretrained(folder, local_files_only=True),
+            max_tokens,
+        )
+
+
+def build(settings: Encode, texts: Iterable[str]) -> TextEncoder:
+    """The text encoder that the settings name.
+
+    Args:
+        texts: the catalogue's texts, from which `bert` trains its vocabulary.
+
+    Raises:
+        SettingError: the name is neither `bert`, a local folder, nor to be had from the hub.
+    """
+    if settings.text_backbone == OWN:
+        return _own(settings, texts)
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        backbone = AutoModel.from_pretrained(settings.text_backbone)
+        tokenizer = AutoTokenizer.from_pretrained(settings.text_backbone)
+    except Exception as error:
+        raise SettingError(
+            f"cannot load the text backbone {settings.text_backbone!r}: {str(error).splitlines()[0]}",
+            where="encode.text_backbone",
+            mend=f"name a transformers model or a local folder; offline, {OWN!r} needs neither",
+        ) from error
+    return TextEncoder(backbone, tokenizer, settings.max_tokens)
+
+
+def _own(settings: Encode, texts: Iterable[str]) -> TextEncoder:
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    if settings.text_width % settings.text_heads:
+        raise SettingError(
+            f"text_width {settings.text_width} is no multiple of text_heads {settings.text_heads}",
+            where="encode.text_width",
+        )
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    trainer = BertWordPieceTokenizer(lowercase=True)
+    trainer.train_from_iterator(texts, vocab_size=settings.text_vocabulary, min_frequency=2, show_progress=False)
+    tokenizer = BertTokenizerFast(vocab=trainer.get_vocab(), do_lower_case=True)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.text_width,
+        num_hidden_layers=settings.text_layers,
+        num_attention_heads=settings.text_heads,
+        intermediate_size=4 * settings.text_width,
+        max_position_embeddings=max(settings.max_tokens, 64),
+    )
+    return TextEncoder(BertModel(config, add_pooling_layer=False), tokenizer, settings.max_tokens)
+
+
+def pad_batches(lengths: Tensor, size: int) -> list[Tensor]:
+    """Row numbers in batches of like length, so that little padding is computed."""
+    return list(torch.argsort(lengths, stable=True).split(size))

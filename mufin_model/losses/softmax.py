@@ -1,0 +1,31 @@
+"""InfoNCE with every other positive of a row masked: no positive competes with another.
+
+The decoupled softmax of DEXML (Gupta et al., ICLR 2024), in both directions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mufin_model.config import Pretrain
+
+
+def softmax_loss(similarity: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
+    """Mean of both directions over all positive pairs of the batch.
+
+    Args:
+        similarity: [B, U]; cosines.
+        positive: [B, U]; True where relevant.
+        settings: its temperature.
+    """
+    logits = similarity.float() / settings.temperature
+    return 0.5 * (_one_way(logits, positive) + _one_way(logits.T, positive.T))
+
+
+def _one_way(logits: Tensor, positive: Tensor) -> Tensor:
+    negatives = torch.logsumexp(logits.masked_fill(positive, float("-inf")), dim=1, keepdim=True)
+    each = torch.logaddexp(logits, negatives) - logits
+    # A row counts once however many positives it has.
+    per_row = (each * positive).sum(1) / positive.sum(1).clamp(min=1)
+    return per_row[positive.any(1)].mean()

@@ -1,0 +1,85 @@
+"""Bags: which descriptors belong to an item or a label, gathered into padded batches.
+
+Entities are the items, then the labels; the text of entity e is text row e, its images are rows of images.arrow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mufin_model.catalog.bags import pad
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.encoders.backbones import catalog_texts
+
+
+@dataclass(frozen=True)
+class BagBatch:
+    """B bags of at most M images and one text.
+
+    Attributes:
+        images: rows of the distinct images, [U].
+        image_index: places in `images`, [B, M]; 0 where padded.
+        image_mask: True where real, [B, M].
+        texts: text rows, [B].
+        text_mask: True where there is a text, [B].
+    """
+
+    images: Tensor
+    image_index: Tensor
+    image_mask: Tensor
+    texts: Tensor
+    text_mask: Tensor
+
+    def to(self, device: torch.device) -> BagBatch:
+        return BagBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+class Bags:
+    """The descriptors of every entity of a catalogue, restricted to the modalities in use."""
+
+    def __init__(self, catalog: Catalog, modalities: list[str]) -> None:
+        item_offsets, item_rows = catalog.item_images()
+        label_offsets, label_rows = catalog.label_images()
+        self.n_items, self.n_labels = len(catalog.items), catalog.n_labels
+        self.offsets = np.concatenate([item_offsets, item_offsets[-1] + label_offsets[1:]])
+        self.rows = np.concatenate([item_rows, label_rows])
+        self.has_text = np.array([bool(text) for text in catalog_texts(catalog)])
+        if "image" not in modalities:
+            self.offsets, self.rows = np.zeros_like(self.offsets), self.rows[:0]
+        if "text" not in modalities:
+            self.has_text = np.zeros_like(self.has_text)
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """Label rows as entities."""
+        return self.n_items + labels
+
+    def take(
+        self,
+        entities: np.ndarray,
+        *,
+        limit: int | None = None,
+        drop: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> BagBatch:
+        """Gather bags.
+
+        Args:
+            entities: [B].
+            limit: draw at most this many images of each bag; all of them by default.
+            drop: share of the bags with both modalities that lose their images, and as many their text.
+            rng: for `limit` and `drop`.
+        """
+        rows, mask = pad(self.offsets, self.rows, entities, limit=limit, rng=rng)
+        text_mask = self.has_text[entities].copy()
+        if drop and rng is not None:
+            both = text_mask & mask.any(1)
+            chance = rng.random(len(entities))
+            mask[both & (chance < drop)] = False
+            text_mask[both & (chance > 1 - drop)] = False
+        index = np.zeros_like(rows)
+        images, index[mask] = np.unique(rows[mask], return_inverse=True)
+        return BagBatch(*(torch.from_numpy(a) for a in (images, index, mask, np.asarray(entities), text_mask)))

@@ -1,0 +1,113 @@
+"""The siamese embedder: descriptors projected to D, fused by A_S, pooled to a unit vector (paper, section 3).
+
+Items and labels share it. Its forward is the whole of Module I's step, so that Accelerate can wrap it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mufin_model.config import Pretrain
+from mufin_model.encoders.image import ImageEncoder, augment
+from mufin_model.encoders.text import TextEncoder
+from mufin_model.network.attention import SelfAttention, pool
+from mufin_model.network.bags import BagBatch, Bags
+
+
+class FrozenVectors(nn.Module):
+    """Cached vectors of one modality, [n, width]: rows in, vectors out."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+        self.width = table.shape[1]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.table[rows]
+
+
+class TunedImages(nn.Module):
+    """An image backbone that trains: rows of the pixel table in, vectors out; shifted a little in training."""
+
+    def __init__(self, backbone: ImageEncoder, pixels: np.ndarray) -> None:
+        super().__init__()
+        self.backbone, self.pixels, self.width = backbone, pixels, backbone.width
+
+    def forward(self, rows: Tensor) -> Tensor:
+        pixels = torch.from_numpy(self.pixels[rows.cpu().numpy()]).to(rows.device)
+        return self.backbone(augment(pixels) if self.training else pixels)
+
+
+class TunedTexts(nn.Module):
+    """A text backbone that trains: text rows in, vectors out."""
+
+    def __init__(self, backbone: TextEncoder, texts: list[str]) -> None:
+        super().__init__()
+        self.backbone, self.width = backbone, backbone.width
+        self.ids, self.mask = backbone.tokenize(texts)
+        self.lengths = self.mask.sum(1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        at = rows.cpu()
+        longest = max(1, int(self.lengths[at].max()))
+        return self.backbone(self.ids[at, :longest].to(rows.device), self.mask[at, :longest].to(rows.device))
+
+
+def projection(width: int, dimension: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, dimension), nn.LayerNorm(dimension))
+
+
+class Embedder(nn.Module):
+    """From a batch of bags to their descriptors, attended bags and unit vectors."""
+
+    def __init__(
+        self, images: FrozenVectors | TunedImages, texts: FrozenVectors | TunedTexts, settings: Pretrain
+    ) -> None:
+        super().__init__()
+        self.images, self.texts = images, texts
+        self.project_image = projection(images.width, settings.dimension)
+        self.project_text = projection(texts.width, settings.dimension)
+        self.attention = (
+            SelfAttention(settings.dimension, settings.heads, settings.dropout) if settings.self_attention else None
+        )
+
+    def image(self, rows: Tensor) -> Tensor:
+        """Image rows [n] to projected vectors [n, D], before A_S."""
+        return self.project_image(self.images(rows))
+
+    def text(self, rows: Tensor) -> Tensor:
+        return self.project_text(self.texts(rows))
+
+    def forward(self, batch: BagBatch) -> Tensor:
+        """Unit vectors [B, D]."""
+        text = self.text(batch.texts)
+        image = self.image(batch.images) if len(batch.images) else text[:0]
+        return attend(self.attention, *assemble(batch, image, text))[1]
+
+
+def assemble(batch: BagBatch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of a batch's distinct images [U, D] and texts [B, D] as bags [B, M + 1, D] with their mask."""
+    # A batch without any image still has one padded place, which needs a row to point at.
+    image = image if len(image) else text.new_zeros(1, text.shape[1])
+    bags = torch.cat([image[batch.image_index], text.unsqueeze(1)], dim=1)
+    return bags, torch.cat([batch.image_mask, batch.text_mask.unsqueeze(1)], dim=1)
+
+
+def attend(attention: SelfAttention | None, bags: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The attended bags [B, M, D] and their unit vectors [B, D]."""
+    attended = bags if attention is None else attention(bags, mask)
+    return attended, pool(attended, mask)
+
+
+@torch.inference_mode()
+def unit_vectors(
+    attention: SelfAttention | None, bags: Bags, image: Tensor, text: Tensor, entities: np.ndarray, batch: int = 4096
+) -> Tensor:
+    """Unit vectors [n, D] of any entities from projected descriptors, image [n_images, D] and text [n_texts, D]."""
+    parts = [image.new_zeros(0, text.shape[1])]
+    for rows in np.split(entities, range(batch, len(entities), batch)):
+        taken = bags.take(rows).to(text.device)
+        parts.append(attend(attention, *assemble(taken, image[taken.images], text[taken.texts]))[1])
+    return torch.cat(parts)

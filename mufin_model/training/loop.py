@@ -1,0 +1,164 @@
+"""The one training loop, on Accelerate: schedule, precision, progress, a checkpoint each epoch, resume.
+
+An epoch's randomness depends on the seed and the epoch alone, so a run that was killed and resumed
+ends where an unbroken one does.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from mufin_model.progress import say, track
+
+Curve = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters with a learning rate of their own."""
+
+    module: nn.Module
+    lr: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit needs beside the model.
+
+    Attributes:
+        name: shown in progress lines.
+        seed, epochs, warmup, weight_decay: as in params.yaml.
+        groups: parameters by learning rate; each trained parameter in one of them.
+        batches: epoch to the positional arguments of each forward; forward returns the loss.
+        steps: batches an epoch.
+        validate: the score shown beside the loss, in 0..1.
+        state: folder of the checkpoint.
+        key: whatever must be equal for a checkpoint to be resumed.
+    """
+
+    name: str
+    seed: int
+    epochs: int
+    warmup: float
+    weight_decay: float
+    groups: list[Group]
+    batches: Callable[[int], Iterable[tuple[Any, ...]]]
+    steps: int
+    validate: Callable[[], float]
+    state: Path
+    key: Any
+
+
+def accelerator(mixed_precision: Literal["auto", "no", "bf16", "fp16"]) -> Accelerator:
+    """Where and how precisely to compute: bf16 where a GPU has it, fp32 on a CPU."""
+    if mixed_precision == "auto":
+        fits = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        mixed_precision = "bf16" if fits else "no"
+    return Accelerator(mixed_precision=mixed_precision)
+
+
+def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
+    """Train `model`, whose forward returns the loss of a batch.
+
+    Returns:
+        One row an epoch: epoch, loss (mean over its steps), val_p1.
+    """
+    optimizer = torch.optim.AdamW(_parameter_groups(plan), betas=(0.9, 0.98), eps=1e-6)
+    total = plan.epochs * plan.steps
+    warm = max(1, int(plan.warmup * total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, warm, total))
+    key = hashlib.sha256(json.dumps(plan.key, sort_keys=True, default=str).encode()).hexdigest()
+    wrapped, optimizer = accelerate.prepare(model, optimizer)
+    curve = _resume(plan, key, model, optimizer, schedule)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for epoch in range(len(curve), plan.epochs):
+        torch.manual_seed(plan.seed * 1_000_003 + epoch)
+        model.train()
+        total_loss = torch.zeros((), device=accelerate.device)
+        steps = 0
+        for batch in track(plan.batches(epoch), f"{plan.name} epoch {epoch + 1}", plan.steps):
+            optimizer.zero_grad(set_to_none=True)
+            with accelerate.autocast():
+                loss: Tensor = wrapped(*batch)
+            accelerate.backward(loss)
+            accelerate.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+            schedule.step()
+            total_loss += loss.detach()
+            steps += 1
+        mean = float(total_loss) / max(1, steps)
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"{plan.name}: the loss is {mean} in epoch {epoch + 1}; lower the learning rate")
+        model.eval()
+        curve.append({"epoch": epoch + 1, "loss": mean, "val_p1": plan.validate()})
+        say(f"{plan.name} epoch {epoch + 1}/{plan.epochs}: loss {mean:.4f}, validation P@1 {curve[-1]['val_p1']:.4f}")
+        if accelerate.is_main_process:
+            _checkpoint(plan, key, model, optimizer, schedule, curve)
+    model.eval()
+    return curve
+
+
+def write_curve(path: Path, curve: Curve) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", "loss", "val_p1"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: round(v, 6) for k, v in row.items()} for row in curve)
+
+
+def _schedule(step: int, warm: int, total: int) -> float:
+    """Linear warm-up, then cosine to zero."""
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+
+def _parameter_groups(plan: Plan) -> list[dict[str, Any]]:
+    """Weight decay on matrices alone: never on biases, norms or scalars."""
+    groups = []
+    for group in plan.groups:
+        parameters = [p for p in group.module.parameters() if p.requires_grad]
+        for matrices in (True, False):
+            chosen = [p for p in parameters if (p.ndim > 1) == matrices]
+            if chosen:
+                decay = plan.weight_decay if matrices else 0.0
+                groups.append({"params": chosen, "lr": group.lr, "weight_decay": decay})
+    return groups
+
+
+def _checkpoint(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule: Any, curve: Curve) -> None:
+    path = plan.state / "checkpoint.pt"
+    aside = path.with_suffix(f".{os.getpid()}")
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    torch.save({"key": key, "curve": curve, **state}, aside)
+    os.replace(aside, path)
+
+
+def _resume(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule: Any) -> Curve:
+    """Load the checkpoint of the same data and settings, if there is one; a damaged one is left aside."""
+    path = plan.state / "checkpoint.pt"
+    if not path.is_file():
+        return []
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        say(f"{plan.name}: the checkpoint does not load ({type(error).__name__}), starting anew")
+        return []
+    if saved["key"] != key:
+        return []
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    schedule.load_state_dict(saved["schedule"])
+    say(f"{plan.name}: resumed after epoch {len(saved['curve'])}")
+    return list(saved["curve"])

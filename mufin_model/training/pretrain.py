@@ -1,0 +1,199 @@
+"""Stage `pretrain`, Module I: items and labels into one space. Leaves `pretrained_model`.
+
+    model.safetensors, config.json   the embedder: projections, A_S, and the backbones where they were tuned
+    backbones/                       the tuned backbones with their tokenizer, or those of `encode`
+    image.npy [n_images, D]          descriptors as the trained model sees them, before A_S (Module III)
+    text.npy  [n_items+n_labels, D]
+    item_embeddings.npy, label_embeddings.npy   unit vectors after A_S
+    loss.csv
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+
+from mufin_model.artefacts import Workspace, read_json, write_json
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.config import Pretrain, Settings
+from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
+from mufin_model.losses import LOSSES
+from mufin_model.network.bags import BagBatch, Bags
+from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
+from mufin_model.progress import say, track
+from mufin_model.training.batching import balanced_clusters, batches
+from mufin_model.training.loop import Group, Plan, accelerator, fit, write_curve
+
+NOUN = "pretrained_model"
+
+
+class PretrainStep(nn.Module):
+    """One step of Module I. Keeps the item embeddings seen in training, for the next clustering."""
+
+    seen: Tensor
+
+    def __init__(self, embedder: Embedder, settings: Pretrain, n_train: int) -> None:
+        super().__init__()
+        self.embedder, self.settings = embedder, settings
+        self.register_buffer("seen", torch.zeros(n_train, settings.dimension))
+
+    def forward(self, rows: Tensor, items: BagBatch, labels: BagBatch, positive: Tensor) -> Tensor:
+        """Loss of B items (their places among the training items in `rows`), U labels and truth [B, U]."""
+        item, label = self.embedder(items), self.embedder(labels)
+        self.seen[rows] = item.detach().to(self.seen.dtype)
+        return LOSSES[self.settings.loss](item @ label.T, positive, self.settings)
+
+
+def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
+    """Train the embedder of one dataset.
+
+    Raises:
+        ArtefactError: an earlier artefact is missing.
+    """
+    chosen = settings.pretrain
+    catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
+    encoded = workspace.read(dataset, "encoder_embeddings")
+    bags = Bags(catalog, list(chosen.modalities))
+    torch.manual_seed(settings.seed)
+    accelerate = accelerator(chosen.mixed_precision)
+    state = workspace.state(dataset, NOUN)
+    with workspace.write(dataset, NOUN) as folder:
+        backbones = Backbones.load(encoded / "backbones")
+        embedder = Embedder(*_sources(chosen, catalog, encoded, backbones, state), chosen)
+        embedder.to(accelerate.device)
+        step = PretrainStep(embedder, chosen, len(catalog.rows("train"))).to(accelerate.device)
+        curve = fit(accelerate, step, _plan(settings, catalog, bags, step, state, encoded))
+        backbones.save(folder / "backbones")
+        save_model(embedder, str(folder / "model.safetensors"))
+        config = chosen.model_dump(include={"modalities", "dimension", "heads", "self_attention", "dropout"})
+        write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
+        write_curve(folder / "loss.csv", curve)
+        _write_vectors(folder, embedder, bags, len(catalog.images))
+    say(f"pretrained on {len(step.seen):,} items and {catalog.n_seen:,} labels")
+
+
+def _sources(
+    chosen: Pretrain, catalog: Catalog, encoded: Path, backbones: Backbones, state: Path
+) -> tuple[FrozenVectors | TunedImages, FrozenVectors | TunedTexts]:
+    """Each modality's vectors: cached where its backbone is frozen, computed anew where it is tuned."""
+    random = read_json(encoded / "meta.json")["random_weights"]
+    tuned = {
+        name: random[name] if chosen.train_backbones == "auto" else chosen.train_backbones for name in ("image", "text")
+    }
+    images: FrozenVectors | TunedImages
+    if tuned["image"] and "image" in chosen.modalities:
+        images = TunedImages(backbones.image, pixels(catalog, state, backbones.image.size))
+    else:
+        images = FrozenVectors(torch.from_numpy(np.load(encoded / "image.npy")))
+    texts: FrozenVectors | TunedTexts
+    if tuned["text"] and "text" in chosen.modalities:
+        texts = TunedTexts(backbones.text, catalog_texts(catalog))
+    else:
+        texts = FrozenVectors(torch.from_numpy(np.load(encoded / "text.npy")))
+    return images, texts
+
+
+def _plan(
+    settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path
+) -> Plan:
+    chosen = settings.pretrain
+    train, links = catalog.rows("train"), catalog.links("train")
+    linked = np.flatnonzero(np.diff(links.indptr))
+    embedder = step.embedder
+    clusters: dict[str, Any] = {"epoch": -1, "rows": []}
+
+    def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
+        if epoch < chosen.cluster_after:
+            return rng.permutation(linked)
+        made_at = epoch - (epoch - chosen.cluster_after) % chosen.cluster_every
+        if clusters["epoch"] != made_at:
+            vectors = step.seen.cpu().numpy()[linked]
+            found = balanced_clusters(vectors, chosen.cluster_leaf, np.random.default_rng([settings.seed, made_at]))
+            clusters.update(epoch=made_at, rows=[linked[rows] for rows in found])
+        return np.concatenate([clusters["rows"][i] for i in rng.permutation(len(clusters["rows"]))])
+
+    def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
+        rng = np.random.default_rng([settings.seed, 1, epoch])
+        device = step.seen.device
+        for rows in batches(order(epoch, rng), chosen.batch_size):
+            # One positive label of each item, drawn uniformly; every other positive in the batch is known too.
+            width = np.diff(links.indptr)[rows]
+            drawn = links.indices[links.indptr[rows] + (rng.random(len(rows)) * width).astype(np.int64)]
+            labels = np.unique(drawn)
+            positive = torch.from_numpy(links[rows][:, labels].toarray() > 0)
+            items = bags.take(train[rows], limit=chosen.images_per_bag, drop=chosen.modality_dropout, rng=rng)
+            targets = bags.take(bags.labels(labels), limit=chosen.images_per_bag, rng=rng)
+            yield torch.from_numpy(rows).to(device), items.to(device), targets.to(device), positive.to(device)
+
+    tuned = [s.backbone for s in (embedder.images, embedder.texts) if not isinstance(s, FrozenVectors)]
+    own = nn.ModuleList([embedder.project_image, embedder.project_text])
+    if embedder.attention is not None:
+        own.append(embedder.attention)
+    return Plan(
+        name="pretrain",
+        seed=settings.seed,
+        epochs=chosen.epochs,
+        warmup=chosen.warmup,
+        weight_decay=chosen.weight_decay,
+        groups=[Group(own, chosen.lr), *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
+        batches=epoch_batches,
+        steps=len(batches(linked, chosen.batch_size)),
+        validate=lambda: _validate(embedder, bags, catalog),
+        state=state,
+        key=[settings.seed, chosen.model_dump(), *_stamps(encoded.glob("*"))],
+    )
+
+
+def _stamps(paths: Any) -> list[tuple[str, int, int]]:
+    return sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+
+
+@torch.inference_mode()
+def embed(embedder: Embedder, bags: Bags, entities: np.ndarray, batch: int = 512) -> Tensor:
+    """Unit vectors [n, D] on the CPU of any entities, all their images used."""
+    device = next(embedder.parameters()).device
+    chunks = np.split(entities, range(batch, len(entities), batch))
+    return torch.cat([embedder(bags.take(rows).to(device)).float().cpu() for rows in chunks])
+
+
+VALIDATED = 2000
+"""Validation items looked at after each epoch, at most."""
+
+
+def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
+    """P@1 of the siamese score on validation items, exact search."""
+    rows, truth = catalog.rows("val")[:VALIDATED], catalog.links("val")[:VALIDATED]
+    if not len(rows):
+        return 0.0
+    labels = embed(embedder, bags, bags.labels(np.arange(catalog.n_seen)))
+    best = (embed(embedder, bags, rows) @ labels.T).argmax(1).numpy()
+    return float(np.asarray(truth[np.arange(len(rows)), best]).mean())
+
+
+@torch.inference_mode()
+def _write_vectors(folder: Path, embedder: Embedder, bags: Bags, n_images: int) -> None:
+    """Re-encode every descriptor with the trained weights, then every item and label from those."""
+    device = next(embedder.parameters()).device
+    embedder.eval()
+
+    def table(encode: Any, count: int, what: str) -> Tensor:
+        parts = [
+            encode(torch.arange(at, min(at + 512, count), device=device)).float().cpu()
+            for at in track(range(0, count, 512), f"re-encode {what}")
+        ]
+        return torch.cat(parts) if parts else torch.zeros(0, embedder.project_text[0].out_features)
+
+    image = table(embedder.image, n_images, "images")
+    text = table(embedder.text, bags.n_items + bags.n_labels, "texts")
+    np.save(folder / "image.npy", image.numpy())
+    np.save(folder / "text.npy", text.numpy())
+    attention = embedder.attention.cpu() if embedder.attention is not None else None
+    every = unit_vectors(attention, bags, image, text, np.arange(bags.n_items + bags.n_labels)).numpy()
+    np.save(folder / "item_embeddings.npy", every[: bags.n_items])
+    np.save(folder / "label_embeddings.npy", every[bags.n_items :])
