@@ -1,0 +1,188 @@
+"""One factory: each stage of dvc.yaml becomes one asset, `[dataset, noun]`.
+
+Every body is the same. Does DVC say that the stage changed? Then run the stage's own command and commit what it left
+to DVC. Either way report what the files say, with DVC's hash as the data version. So "Materialize" and `dvc repro`
+are one act, and each knows what the other did.
+"""
+# No `from __future__ import annotations`: Dagster reads the annotation of `config` itself.
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from mufin_dagster import execution, params, pipeline, process, versioning
+from mufin_dagster.describe import describe
+from mufin_dagster.pipeline import Locked, Stage
+from mufin_model.artefacts import CATALOG, VERBS, Workspace
+from mufin_model.errors import MufinError, SettingError
+
+
+class StageConfig(dg.Config):
+    """What a run of one stage may be told in the launchpad."""
+
+    settings: list[str] = Field(
+        default_factory=list,
+        description="Overrides, as in pretrain.lr=3e-4; kept in the dataset's section of params.yaml.",
+    )
+    force: bool = Field(default=False, description="Run although DVC finds nothing changed.")
+
+
+def build(workspace: Workspace, stages: Sequence[Stage]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """All assets: each dataset's catalogue, which its owner writes, and its stages."""
+    datasets = dict.fromkeys(stage.dataset for stage in stages)
+    return [*(_catalog(dataset) for dataset in datasets), *(_asset(workspace, stage, stages) for stage in stages)]
+
+
+def key(stage: Stage) -> dg.AssetKey:
+    return dg.AssetKey(list(stage.key))
+
+
+def event_tags(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locked], root: Workspace) -> dict[str, str]:
+    """The versions of a stage's last result as DVC recorded them, in the words of Dagster's staleness.
+
+    Dagster needs both tags of an input; without the pointer it would call the input a new dependency.
+    """
+    mine = locked[stage.address]
+    tags = {
+        "dagster/data_version": mine.data_version,
+        "dagster/data_version_is_user_provided": "true",
+        "dagster/code_version": mine.code_version,
+    }
+    by_key = {other.key: other for other in stages}
+    for parent in pipeline.parents(stage, stages):
+        name = dg.AssetKey(list(parent)).to_user_string()
+        version = (
+            pipeline.input_version(stage, by_key[parent], locked)
+            if parent in by_key
+            else mine.deps[f"{pipeline.DATA}{stage.dataset}/{CATALOG}"]
+        )
+        tags[f"dagster/input_data_version/{name}"] = version
+        tags[f"dagster/input_event_pointer/{name}"] = "NULL"
+    return tags
+
+
+def observed(dataset: str, version: str) -> dg.AssetObservation:
+    """That the catalogue has this version."""
+    return dg.AssetObservation([dataset, CATALOG], tags={"dagster/data_version": version})
+
+
+def _catalog(dataset: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        [dataset, CATALOG],
+        group_name=dataset,
+        description=f"The catalogue of {dataset}, as its owner wrote it to data/{dataset}/{CATALOG}.",
+        kinds={"dvc"},
+    )
+
+
+def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage]) -> dg.AssetsDefinition:
+    need = execution.Need.of(stage.meta)
+
+    @dg.asset(
+        key=key(stage),
+        deps=[dg.AssetKey(list(parent)) for parent in pipeline.parents(stage, stages)],
+        group_name=stage.dataset,
+        description=f"{stage.desc}\n\n`{stage.cmd}`",
+        kinds={*stage.meta.get("kinds", []), "dvc"},
+        owners=stage.meta.get("owners", ["team:mufin"]),
+        tags={"stage": stage.noun, "dataset": stage.dataset},
+        metadata={"command": stage.cmd, "folder": f"{pipeline.DATA}{stage.dataset}/{stage.noun}"},
+        code_version=stage.code_version,
+        pool="gpu" if need.gpu else None,
+        op_tags=execution.op_tags(need),
+    )
+    def asset(context: dg.AssetExecutionContext, config: StageConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        try:
+            return _materialize(context, config, workspace, stage.address)
+        except MufinError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+    return asset
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace, address: str
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    root = workspace.root
+    now = _stage(workspace, address)
+    _override(context, workspace, now, config.settings)
+    why = versioning.status(root, address).get(address, [])
+    if why or config.force:
+        context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
+        now = _stage(workspace, address)
+        _run(context, workspace, now)
+        _unchanged(now, _stage(workspace, address))
+        _commit(workspace, now)
+    else:
+        context.log.info(f"{address}: DVC finds nothing changed, the artefact stays as it is")
+    stages = pipeline.load(root)
+    locked = pipeline.read_lock(root, stages)
+    stage = next(stage for stage in stages if stage.address == address)
+    if f"{pipeline.DATA}{stage.dataset}/{CATALOG}" in stage.deps:
+        if version := pipeline.catalog_version(root, stage.dataset):
+            context.log_event(observed(stage.dataset, version))
+    return dg.MaterializeResult(
+        metadata={**describe(workspace, stage), "ran": bool(why) or config.force},
+        data_version=dg.DataVersion(locked[address].data_version),
+        tags=event_tags(stage, stages, locked, workspace),
+    )
+
+
+def _stage(workspace: Workspace, address: str) -> Stage:
+    """The stage as its files define it now: they may have changed since the code location was loaded."""
+    for stage in pipeline.load(workspace.root):
+        if stage.address == address:
+            return stage
+    raise SettingError(f"no stage {address} any more", where="dvc.yaml", mend="reload the code location")
+
+
+def _override(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, settings: Sequence[str]) -> None:
+    verb = VERBS.get(stage.noun, stage.noun)
+    for text in settings:
+        if text.split("=")[0].split(".")[0].strip() not in (verb, "seed"):
+            raise SettingError(
+                f"{text!r} is no setting of {stage.noun}",
+                where=f"the run's config of {stage.dataset}/{stage.noun}",
+                mend=f"give {stage.noun} settings that begin with {verb}.",
+            )
+    if settings and params.override(workspace, stage.dataset, settings):
+        context.log.info(f"written to params.yaml: {', '.join(settings)}")
+
+
+def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) -> None:
+    for path in stage.deps:
+        if not (workspace.root / path).exists():
+            # a fresh clone: what DVC has in its cache or remote need not be made again
+            versioning.dvc(workspace.root, "pull", "--allow-missing", path)
+
+    def forward(lines: str) -> None:
+        context.log.info(lines)
+        print(lines, flush=True)
+
+    ended = process.run(
+        stage.cmd, cwd=workspace.root, env=versioning.environment(workspace.root), forward=forward
+    )
+    if ended.error:
+        raise dg.Failure(ended.error, allow_retries=False)
+    if ended.code:
+        how = f"was killed by signal {-ended.code}" if ended.code < 0 else f"ended with code {ended.code}"
+        raise dg.Failure(f"`{stage.cmd}` {how}; its last lines:\n{ended.tail}")
+
+
+def _unchanged(before: Stage, after: Stage) -> None:
+    """DVC records the settings and code at commit; they must be those that the command ran with."""
+    if before.code_version != after.code_version:
+        raise SettingError(
+            f"settings or code of {before.noun} changed while it ran",
+            where="params.yaml or mufin_model/",
+            mend="materialize it again: what it left belongs to neither version",
+        )
+
+
+def _commit(workspace: Workspace, stage: Stage) -> None:
+    """Record what the command left, and first, as `dvc repro` does, a catalogue edited since `dvc add`."""
+    catalog = f"{pipeline.DATA}{stage.dataset}/{CATALOG}"
+    if catalog in stage.deps and (workspace.root / f"{catalog}.dvc").is_file():
+        versioning.dvc(workspace.root, "commit", "-f", f"{catalog}.dvc")
+    versioning.dvc(workspace.root, "commit", "-f", stage.address)

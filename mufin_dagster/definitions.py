@@ -1,0 +1,29 @@
+"""The code location: assets, checks, job, schedule, sensor and executor put together.
+
+Loaded by workspace.yaml. Imports neither torch nor Great Expectations: a step that needs them does.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mufin_dagster import assets, automation, checks, execution, pipeline
+from mufin_model.artefacts import Workspace
+
+workspace = Workspace.find()
+stages = pipeline.load(workspace.root)
+retrain = automation.retrain()
+
+defs = dg.Definitions(
+    assets=assets.build(workspace, stages),
+    asset_checks=checks.build(stages),
+    jobs=[retrain],
+    schedules=[automation.nightly(retrain)],
+    sensors=[automation.dvc_lock_sync(workspace)],
+    executor=execution.executor(),
+)
+
+
+def everything() -> dg.JobDefinition:
+    """The job of all assets; `mufin materialize` runs a selection of it."""
+    return defs.resolve_implicit_global_asset_job_def()

@@ -1,0 +1,90 @@
+"""params.yaml written with its comments kept: overrides of one dataset, and new datasets."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mufin_model.artefacts import Workspace
+from mufin_model.config import STAGES, load, parse_override
+
+
+def override(workspace: Workspace, dataset: str, overrides: Sequence[str]) -> bool:
+    """Write overrides into the dataset's own section, as `dvc exp run -S` would; the run then is what DVC records.
+
+    `seed` has no section of a dataset, so it is written for all of them.
+
+    Args:
+        workspace: the project.
+        dataset: one of params.yaml's `datasets`.
+        overrides: strings `stage.key=value`.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        SettingError: a key is unknown or a value out of range; nothing is written.
+        DatasetError: the dataset is not registered.
+    """
+    wanted = load(workspace.params, dataset, overrides)
+    if wanted == load(workspace.params, dataset):
+        return False
+    with edit(workspace.params) as document:
+        for text in overrides:
+            keys, value = parse_override(text)
+            if keys[0] not in STAGES:
+                document[keys[0]] = value
+                continue
+            target = section(section(section(document, "per_dataset"), dataset), keys[0])
+            target.update(value if len(keys) == 1 else {".".join(keys[1:]): value})
+    return True
+
+
+def register(workspace: Workspace, dataset: str) -> None:
+    """Append a dataset, with an empty section for each stage."""
+    with edit(workspace.params) as document:
+        document["datasets"].append(dataset)
+        document["per_dataset"][dataset] = {stage: _flow() for stage in STAGES}
+
+
+@contextmanager
+def edit(path: Path) -> Iterator[Any]:
+    """The YAML document, to change in place; written back by one rename. One writer at a time."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    locks = path.parent / ".dvc" / "tmp"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        document = yaml.load(path.read_text())
+        yield document
+        text = io.StringIO()
+        yaml.dump(document, text)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(text.getvalue())
+        os.replace(aside, path)
+
+
+def section(parent: MutableMapping[str, Any], key: str) -> MutableMapping[str, Any]:
+    """A mapping within a mapping, made where it is absent or empty."""
+    if not isinstance(parent.get(key), MutableMapping):
+        parent[key] = _flow()
+    found: MutableMapping[str, Any] = parent[key]
+    return found
+
+
+def _flow() -> Any:
+    from ruamel.yaml.comments import CommentedMap
+
+    mapping = CommentedMap()
+    mapping.fa.set_flow_style()
+    return mapping

@@ -1,0 +1,183 @@
+"""The pipeline as DVC defines it: dvc.yaml read through DVC's own resolver, dvc.lock read as what was done.
+
+    stages = load(workspace.root)           # what dvc.yaml asks for, now
+    locked = read_lock(workspace.root, stages)  # what DVC last recorded, by stage address
+
+A stage has two versions. Its *code version* stands for the command, its settings and the library code it names;
+its *data version* for the bytes it left. Both can be read from either side, so that Dagster's staleness and
+`dvc status` follow from the same figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mufin_model.artefacts import CATALOG
+from mufin_model.config import read
+from mufin_model.errors import SettingError
+
+DATA = "data/"
+"""Dependencies under this folder are artefacts; all others are code."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one dataset, its matrix expanded. Paths are relative to the project, with forward slashes."""
+
+    noun: str
+    dataset: str
+    address: str
+    cmd: str
+    desc: str
+    deps: tuple[str, ...]
+    """Artefacts read."""
+    code: tuple[str, ...]
+    """Library code the result depends on."""
+    params: tuple[str, ...]
+    """Keys of params.yaml the result depends on."""
+    outs: tuple[str, ...]
+    meta: Mapping[str, Any]
+    """dvc.yaml's `meta.dagster`: kinds, cpu, memory_gb, gpu."""
+    code_version: str
+    """Of the command, settings and code as they stand now."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Dataset and noun: the asset's key."""
+        return self.dataset, self.noun
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What dvc.lock records of a stage's last run."""
+
+    data_version: str
+    code_version: str
+    deps: Mapping[str, str]
+    """Path of each artefact read, and its hash."""
+    outs: Mapping[str, str]
+
+
+def load(root: Path) -> tuple[Stage, ...]:
+    """The stages of dvc.yaml, in its order.
+
+    Raises:
+        SettingError: a stage has no `matrix: {dataset: ...}`, or a setting that it names is not in params.yaml.
+    """
+    from dvc.dvcfile import load_file
+    from dvc.repo import Repo
+
+    settings = read(root / "params.yaml")
+    with Repo(str(root)) as repo:
+        return tuple(_stage(stage, settings) for stage in load_file(repo, str(root / "dvc.yaml")).stages.values())
+
+
+def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
+    """Keys of the assets that a stage reads, found by path; the dataset's catalogue among them."""
+    found: dict[tuple[str, str], None] = {}
+    for path in stage.deps:
+        for other in stages:
+            if any(_within(path, out) for out in other.outs):
+                found[other.key] = None
+        if path == f"{DATA}{stage.dataset}/{CATALOG}":
+            found[stage.dataset, CATALOG] = None
+    return tuple(found)
+
+
+def read_lock(root: Path, stages: Sequence[Stage]) -> dict[str, Locked]:
+    """Address to what DVC recorded, of the stages that have run."""
+    path = root / "dvc.lock"
+    entries = (read(path).get("stages") or {}) if path.is_file() else {}
+    return {stage.address: _locked(stage, entries[stage.address]) for stage in stages if stage.address in entries}
+
+
+def catalog_version(root: Path, dataset: str) -> str | None:
+    """The catalogue's hash as `dvc add` recorded it; None where it was never added."""
+    path = root / DATA / dataset / f"{CATALOG}.dvc"
+    return str(read(path)["outs"][0]["md5"]) if path.is_file() else None
+
+
+def input_version(stage: Stage, parent: Stage, locked: Mapping[str, Locked]) -> str:
+    """The data version of `parent` that the locked result of `stage` was made from.
+
+    A stage may read a part of what its parent leaves (one file of three). While that part is what the parent now has,
+    the stage counts as made from the parent's present version, as DVC sees it.
+    """
+    mine = locked[stage.address].deps
+    read_now = {path: md5 for path, md5 in mine.items() if any(_within(path, out) for out in parent.outs)}
+    theirs = locked.get(parent.address)
+    if theirs and all(theirs.outs.get(path) == md5 for path, md5 in read_now.items()):
+        return theirs.data_version
+    return _joined(list(read_now.values()))
+
+
+def _stage(stage: Any, settings: Mapping[str, Any]) -> Stage:
+    from dvc.dependency import ParamsDependency
+
+    noun, _, dataset = stage.name.partition("@")
+    if not dataset:
+        raise SettingError(
+            f"the stage {noun} is of no dataset", where="dvc.yaml", mend='give it matrix: {dataset: "${datasets}"}'
+        )
+    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    code = {dep.def_path: _hash(dep) for dep in files if not dep.def_path.startswith(DATA)}
+    params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+    cmd = stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd)
+    return Stage(
+        noun=noun,
+        dataset=dataset,
+        address=stage.name,
+        cmd=cmd,
+        desc=stage.desc or "",
+        deps=tuple(dep.def_path for dep in files if dep.def_path.startswith(DATA)),
+        code=tuple(code),
+        params=tuple(params),
+        outs=tuple(out.def_path for out in stage.outs),
+        meta=dict((stage.meta or {}).get("dagster", {})),
+        code_version=_code_version(cmd, {key: _value(settings, key) for key in params}, code),
+    )
+
+
+def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
+    deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
+    outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}
+    params = {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
+    cmd = entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"])
+    return Locked(
+        data_version=_joined([outs[path] for path in stage.outs if path in outs]),
+        code_version=_code_version(cmd, params, {path: md5 for path, md5 in deps.items() if path in stage.code}),
+        deps={path: md5 for path, md5 in deps.items() if path in stage.deps},
+        outs=outs,
+    )
+
+
+def _code_version(cmd: str, params: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    told = json.dumps([cmd, params, code], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _joined(hashes: Sequence[str]) -> str:
+    """One hash as it is, several as the hash of their list."""
+    return hashes[0] if len(hashes) == 1 else hashlib.md5("\n".join(hashes).encode()).hexdigest()
+
+
+def _hash(dep: Any) -> str:
+    return str(dep.get_hash().value) if dep.exists else "missing"
+
+
+def _value(settings: Mapping[str, Any], key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise SettingError(f"no setting {key!r}", where="params.yaml, asked for by dvc.yaml", mend="add it")
+        value = value[part]
+    return value
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
