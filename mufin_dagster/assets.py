@@ -38,7 +38,7 @@ def key(stage: Stage) -> dg.AssetKey:
     return dg.AssetKey(list(stage.key))
 
 
-def event_tags(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locked], root: Workspace) -> dict[str, str]:
+def event_tags(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locked]) -> dict[str, str]:
     """The versions of a stage's last result as DVC recorded them, in the words of Dagster's staleness.
 
     Dagster needs both tags of an input; without the pointer it would call the input a new dependency.
@@ -92,7 +92,7 @@ def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage]) -> dg.As
         pool="gpu" if need.gpu else None,
         op_tags=execution.op_tags(need),
     )
-    def asset(context: dg.AssetExecutionContext, config: StageConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def asset(context: dg.AssetExecutionContext, config: StageConfig) -> dg.MaterializeResult:
         try:
             return _materialize(context, config, workspace, stage.address)
         except MufinError as error:
@@ -103,7 +103,7 @@ def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage]) -> dg.As
 
 def _materialize(
     context: dg.AssetExecutionContext, config: StageConfig, workspace: Workspace, address: str
-) -> dg.MaterializeResult:  # type: ignore[type-arg]
+) -> dg.MaterializeResult:
     root = workspace.root
     now = _stage(workspace, address)
     _override(context, workspace, now, config.settings)
@@ -119,13 +119,13 @@ def _materialize(
     stages = pipeline.load(root)
     locked = pipeline.read_lock(root, stages)
     stage = next(stage for stage in stages if stage.address == address)
-    if f"{pipeline.DATA}{stage.dataset}/{CATALOG}" in stage.deps:
-        if version := pipeline.catalog_version(root, stage.dataset):
-            context.log_event(observed(stage.dataset, version))
+    version = pipeline.catalog_version(root, stage.dataset)
+    if version and f"{pipeline.DATA}{stage.dataset}/{CATALOG}" in stage.deps:
+        context.log_event(observed(stage.dataset, version))
     return dg.MaterializeResult(
         metadata={**describe(workspace, stage), "ran": bool(why) or config.force},
         data_version=dg.DataVersion(locked[address].data_version),
-        tags=event_tags(stage, stages, locked, workspace),
+        tags=event_tags(stage, stages, locked),
     )
 
 
@@ -160,9 +160,7 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
         context.log.info(lines)
         print(lines, flush=True)
 
-    ended = process.run(
-        stage.cmd, cwd=workspace.root, env=versioning.environment(workspace.root), forward=forward
-    )
+    ended = process.run(stage.cmd, cwd=workspace.root, env=versioning.environment(workspace.root), forward=forward)
     if ended.error:
         raise dg.Failure(ended.error, allow_retries=False)
     if ended.code:

@@ -34,7 +34,7 @@ def nightly(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 
 
 def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
-    """After a `dvc repro`, `dvc checkout` or `dvc add` in a shell: the same materializations in Dagster, without a run."""
+    """After `dvc repro`, `dvc checkout` or `dvc add` in a shell: the same events in Dagster, without a run."""
 
     @dg.sensor(
         name="dvc_lock_sync",
@@ -75,7 +75,7 @@ def outside_events(
     for stage in stages:
         if stage.address not in locked:
             continue
-        tags = assets.event_tags(stage, stages, locked, workspace)
+        tags = assets.event_tags(stage, stages, locked)
         event = instance.get_latest_materialization_event(assets.key(stage))
         if event and _versions(event.asset_materialization.tags) == _versions(tags):  # type: ignore[union-attr]
             continue

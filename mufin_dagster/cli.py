@@ -2,7 +2,87 @@
 
 from __future__ import annotations
 
-from mufin_model.cli import app
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mufin_model.artefacts import Workspace
+from mufin_model.cli import Overrides, app, guarded
+
+Datasets = Annotated[list[str] | None, typer.Option("--dataset", "-d", help="A dataset; repeatable. All by default.")]
+PROJECT = "The project"
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def demo(items: Annotated[int, typer.Option(help="Items to draw, where there is no catalogue yet.")] = 2000) -> None:
+    """Draw a catalogue, run every stage on it, show the figures."""
+    from mufin_dagster.demo import run
+
+    raise typer.Exit(0 if run(Workspace.find(), items) else 1)
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def add(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
+    path: Annotated[Path, typer.Argument(help="The folder that holds the catalogue.")],
+) -> None:
+    """Check a catalogue and make it a dataset of this project."""
+    from mufin_dagster.datasets import add as add_dataset
+
+    add_dataset(Workspace.find(), name, path)
+    print(f"{name} is a dataset now: mufin materialize -d {name}")
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def materialize(
+    nouns: Annotated[list[str] | None, typer.Argument(help="Stages, by noun or verb. All by default.")] = None,
+    datasets: Datasets = None,
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option(help="Run although DVC finds nothing changed.")] = False,
+) -> None:
+    """Bring stages up to date through Dagster, with their checks. Overrides are kept in params.yaml."""
+    from mufin_dagster.materialize import materialize as materialize_stages
+
+    passed = materialize_stages(Workspace.find(), datasets or [], nouns or [], overrides or [], force)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def status(datasets: Datasets = None) -> None:
+    """Which stages are fresh, stale (and why) or missing."""
+    from mufin_dagster import status as stages
+
+    stages.show(stages.states(Workspace.find(), datasets or []))
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def ui(
+    port: Annotated[int, typer.Option(help="Of the web interface.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on; it asks no password.")] = "127.0.0.1",
+) -> None:
+    """Dagster's web interface, with sensors and schedules, until Ctrl-C."""
+    from mufin_dagster.home import serve
+
+    raise typer.Exit(serve(Workspace.find(), host, port))
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def validate(
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="All datasets by default.")] = None,
+    strict: Annotated[bool, typer.Option(help="A warning fails too.")] = False,
+) -> None:
+    """Judge artefacts by the quality rules; exit code 1 where a critical one fails."""
+    from mufin_dagster.quality.command import validate_command
+
+    raise typer.Exit(validate_command(dataset, strict))
+
 
 if __name__ == "__main__":
     app()

@@ -92,8 +92,7 @@ def _metrics(path: Path, _: str) -> Metadata:
     if not rows:
         return _json(path, "metrics")
     told: Metadata = {"metrics": dg.MetadataValue.md(_markdown(rows))}
-    ours = dict(rows).get("mufin", rows[0][1])
-    return told | {metric: value for metric, value in ours.items()}
+    return told | dict(dict(rows).get("mufin", rows[0][1]))
 
 
 def _json(path: Path, name: str) -> Metadata:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,19 +103,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """End the whole group; a second interruption meanwhile skips the wait, never the kill."""
     try:
         _signal(child, signal.SIGTERM)
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
     finally:
         _signal(child, signal.SIGKILL)
         child.wait()
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _mistake(tail: deque[str]) -> str:

@@ -1,0 +1,42 @@
+# The human menu. `make demo` sets everything up, runs the whole pipeline and prints its figures; then `make ui`.
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name))))
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test lint bench browser
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 8
+
+.set-up: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=..."; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: .set-up ## draw a catalogue, run every stage, print the figures
+	mufin demo
+
+ui: .set-up ## Dagster's web interface on http://127.0.0.1:3000
+	mufin ui
+
+test: .set-up browser ## all tests
+	pytest
+
+lint: .set-up ## style, types, and who may import whom
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+bench: .set-up ## the peers side by side, into benchmarks/results.md
+	python -m benchmarks
+
+# The browser tests drive Chromium. Where it cannot be had, they say how to install it.
+browser: .set-up
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null || true; \
+	else playwright install chromium || true; fi

@@ -1,0 +1,44 @@
+"""Dagster's own folder, `.dagster_home/` in the project: its runs and events, and dagster.yaml copied there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mufin_dagster.versioning import environment
+from mufin_model.artefacts import Workspace
+
+LAUNCH = "mufin/launch"
+"""A run's tag, by which the command that launched it finds it."""
+
+
+def prepare(workspace: Workspace) -> dict[str, str]:
+    """Make the folder and return the environment that uses it; a DAGSTER_HOME that is set is left as it is."""
+    env = environment(workspace.root)
+    if "DAGSTER_HOME" not in os.environ:
+        home = workspace.root / ".dagster_home"
+        home.mkdir(exist_ok=True)
+        _copy(workspace.root / "dagster.yaml", home / "dagster.yaml")
+        env["DAGSTER_HOME"] = str(home)
+    Path(env["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
+    return env
+
+
+def serve(workspace: Workspace, host: str, port: int) -> int:
+    """Run the web interface and the daemon until Ctrl-C."""
+    env = prepare(workspace)
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)]
+    # the supersession warning is about `dg dev`, which would give the code location another name and lose its state
+    env["PYTHONWARNINGS"] = "ignore"
+    os.chdir(workspace.root)
+    if os.name == "posix":
+        os.execvpe(command[0], command, env)
+    return subprocess.run(command, env=env).returncode
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file() and (not target.is_file() or source.read_bytes() != target.read_bytes()):
+        shutil.copyfile(source, target)
