@@ -40,6 +40,27 @@ def restrict(pairs: pl.DataFrame, rows: np.ndarray, columns: range) -> csr_matri
     return to_csr(place[kept], label[kept] - columns.start, (len(rows), len(columns)))
 
 
+def look_up(matrix: csr_matrix, columns: np.ndarray) -> np.ndarray:
+    """Entries of a matrix [n, L] at columns [n, S] of each row: float32 [n, S].
+
+    0 where the matrix has no entry, and where the column is -1 (padding).
+    """
+    matrix = matrix.sorted_indices()
+    width = matrix.shape[1]
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    known = rows * width + matrix.indices
+    if not len(known):
+        return np.zeros(columns.shape, np.float32)
+    asked = np.arange(len(columns), dtype=np.int64)[:, None] * width + columns
+    place = np.searchsorted(known, asked).clip(max=len(known) - 1)
+    return np.where((columns >= 0) & (known[place] == asked), matrix.data[place], 0).astype(np.float32)
+
+
+def contains(truth: csr_matrix, columns: np.ndarray) -> np.ndarray:
+    """Whether each pair is linked: bool [n, S] for truth [n, L] and columns [n, S] (-1 never is)."""
+    return look_up(truth, columns) > 0
+
+
 def ragged(lists: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """A column of lists as (offsets int64 [n + 1], rows int64 [nnz])."""
     offsets = np.zeros(len(lists) + 1, np.int64)
