@@ -1,0 +1,143 @@
+"""Rules against an artefact, by Great Expectations in a context of its own that leaves nothing on disk.
+
+for outcome in validate(Workspace.find(), "demo", "raw_descriptors"): ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mufin_dagster.quality import frames, rules
+from mufin_dagster.quality.rules import Rule, Severity
+from mufin_model.artefacts import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 5
+"""Offending rows kept with an outcome."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one rule.
+
+    Attributes:
+        passed: the expectation holds.
+        unexpected_count: rows that break it (a tolerated share breaks it in a passed rule too).
+        unexpected_percent: these in percent of the rows asked.
+        element_count: rows of the table.
+        rows: the first of them, each a mapping of the table's columns.
+        observed: the value an expectation about a whole column saw; None for one about values.
+        error: why the rule could not be judged, which counts as not passed; "" otherwise.
+    """
+
+    rule: Rule
+    passed: bool
+    unexpected_count: int = 0
+    unexpected_percent: float = 0.0
+    element_count: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    observed: Any = None
+    error: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        return self.rule.severity
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.error:
+            return self.error.strip().splitlines()[0]
+        if self.observed is not None:
+            return f"{self.observed}"
+        return f"{self.unexpected_count:,} of {self.element_count:,} rows break it"
+
+
+def validate(workspace: Workspace, dataset: str, noun: str, names: Collection[str] | None = None) -> list[Outcome]:
+    """Judge an artefact by its rules, in their order.
+
+    Args:
+        workspace: the project.
+        dataset: one of its datasets.
+        noun: the artefact.
+        names: only these rules; all of the noun's where None.
+
+    Raises:
+        ArtefactError: the artefact does not exist yet. Damage within it fails the rules instead.
+    """
+    workspace.read(dataset, noun)
+    source = frames.Source(workspace, dataset)
+    chosen = rules.of(noun, names)
+    outcomes: dict[str, Outcome] = {}
+    for table in dict.fromkeys(rule.table for rule in chosen):
+        asked = [rule for rule in chosen if rule.table == table]
+        try:
+            frame = frames.build(source, noun, table)
+        except Exception as error:  # whatever is wrong with the files is what these rules are there to report
+            outcomes |= {rule.name: Outcome(rule, False, error=f"{type(error).__name__}: {error}") for rule in asked}
+            continue
+        outcomes |= {outcome.rule.name: outcome for outcome in judge(frame, asked)}
+    return [outcomes[rule.name] for rule in chosen]
+
+
+def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
+    """The rules of one table against its frame."""
+    # Read at import: without it an import behind a closed network waits for an analytics server.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations import expectations
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    batch = (
+        context.data_sources.add_pandas("frames")
+        .add_dataframe_asset("table")
+        .add_batch_definition_whole_dataframe("whole")
+    )
+    suite = context.suites.add(gx.ExpectationSuite(name="rules"))
+    by_name = {rule.name: rule for rule in asked}
+    for rule in asked:
+        kind = getattr(expectations, rule.expectation)
+        suite.add_expectation(kind(**rule.kwargs, severity=rule.severity, meta={"rule": rule.name}))
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name="all", data=batch, suite=suite))
+    report = definition.run(
+        batch_parameters={"dataframe": frame},
+        result_format={
+            "result_format": "SUMMARY",
+            "partial_unexpected_count": SHOWN,
+            "unexpected_index_column_names": list(frame.columns),
+        },
+    )
+    return [
+        _outcome(by_name[result.expectation_config.meta["rule"]], result.to_json_dict()) for result in report.results
+    ]
+
+
+def _outcome(rule: Rule, result: dict[str, Any]) -> Outcome:
+    found = result.get("result") or {}
+    return Outcome(
+        rule,
+        passed=bool(result["success"]),
+        unexpected_count=int(found.get("unexpected_count") or 0),
+        unexpected_percent=round(float(found.get("unexpected_percent") or 0.0), 3),
+        element_count=int(found.get("element_count") or 0),
+        rows=list(found.get("partial_unexpected_index_list") or [])[:SHOWN],
+        observed=found.get("observed_value"),
+        error=_error(result.get("exception_info") or {}),
+    )
+
+
+def _error(info: dict[str, Any]) -> str:
+    """The first message in exception_info, which is one record or, by metric, several."""
+    if "raised_exception" in info:
+        return str(info.get("exception_message") or "") if info["raised_exception"] else ""
+    for record in info.values():
+        if isinstance(record, dict) and record.get("raised_exception"):
+            return str(record.get("exception_message"))
+    return ""
