@@ -1,8 +1,8 @@
 """Stage `encode`: the backbones run once over every descriptor. Leaves `encoder_embeddings`.
 
-    image.npy   float32 [n_images, d_v]             unit rows
-    text.npy    float32 [n_items + n_labels, d_t]   unit rows; zero where a text is empty
-    backbones/  weights, tokenizer                  from which `pretrain` goes on
+image.npy   float32 [n_images, d_v]             unit rows
+text.npy    float32 [n_items + n_labels, d_t]   unit rows; zero where a text is empty
+backbones/  weights, tokenizer                  from which `pretrain` goes on
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     texts = catalog_texts(catalog)
     # The vocabulary is learnt from what may be known in training: test texts and zero-shot labels stay unseen.
-    seen = np.concatenate(
-        [catalog.rows("train"), catalog.rows("val"), len(catalog.items) + np.arange(catalog.n_seen)]
-    )
+    seen = np.concatenate([catalog.rows("train"), catalog.rows("val"), len(catalog.items) + np.arange(catalog.n_seen)])
     chosen = settings.encode
     backbones = Backbones(
         ImageEncoder(chosen.image_backbone, chosen.image_weights, settings.ingest.image_size),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -26,6 +25,9 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(self, name: str, weights: str, size: int) -> None:
+        # Imported here: timm takes seven seconds, and most stages never see an image.
+        import timm
+
         super().__init__()
         self.name, self.size = name, size
         options: dict[str, Any] = {"num_classes": 0, "pretrained": weights == "hub"}

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mufin_model.catalog.bags import pad
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.encoders.backbones import catalog_texts
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Bags:
         self.n_items, self.n_labels = len(catalog.items), catalog.n_labels
         self.offsets = np.concatenate([item_offsets, item_offsets[-1] + label_offsets[1:]])
         self.rows = np.concatenate([item_rows, label_rows])
-        self.has_text = np.array([bool(text) for text in catalog_texts(catalog)])
+        self.has_text = np.concatenate([(table["text"] != "").to_numpy() for table in (catalog.items, catalog.labels)])
         if "image" not in modalities:
             self.offsets, self.rows = np.zeros_like(self.offsets), self.rows[:0]
         if "text" not in modalities:

@@ -62,7 +62,9 @@ class Ranker(nn.Module):
         attended, unit = attend(self.attention, bags, mask)
         return attended, mask, unit
 
-    def label_side(self, labels: Tensor, batch: BagBatch, image: Tensor, text: Tensor) -> tuple[LabelTables | None, Tensor]:
+    def label_side(
+        self, labels: Tensor, batch: BagBatch, image: Tensor, text: Tensor
+    ) -> tuple[LabelTables | None, Tensor]:
         """Cross-attention tables and classifiers [U, D] of labels [U]."""
         bags, mask, unit = self.bags(batch, image, text)
         return (None if self.cross is None else self.cross.fold(bags, mask)), self.classifiers(labels, unit)

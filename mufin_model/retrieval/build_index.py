@@ -1,7 +1,7 @@
 """Stage `index`, Module II: augmented label vectors and their index. Leaves `anns_index`.
 
-    labels.npy    unit vectors float32 [n_labels, D], the zero-shot labels last
-    index.faiss   over the labels seen in training
+labels.npy    unit vectors float32 [n_labels, D], the zero-shot labels last
+index.faiss   over the labels seen in training
 """
 
 from __future__ import annotations

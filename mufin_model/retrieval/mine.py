@@ -1,17 +1,17 @@
 """Stage `mine`, Module II: a shortlist of labels for each training item. Leaves `mined_negatives`.
 
-    labels.npy     int32 [n_train, S], best first, -1 where padded
-    scores.npy     float16 [n_train, S], cosine
-    positive.npy   bool [n_train, S], True where relevant
+labels.npy     int32 [n_train, S], best first, -1 where padded
+scores.npy     float16 [n_train, S], cosine
+positive.npy   bool [n_train, S], True where relevant
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
 from mufin_model.progress import say, track
 from mufin_model.retrieval.index import VectorIndex
@@ -42,13 +42,3 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         np.save(folder / "positive.npy", positive)
         write_json(folder / "summary.json", {"items": len(items), "shortlist": size, "positives_found": found})
     say(f"mined shortlists of {size} labels for {len(items):,} items; they hold {found:.1%} of the positives")
-
-
-def contains(truth: sparse.csr_matrix, labels: np.ndarray) -> np.ndarray:
-    """Whether each shortlisted label is relevant: bool [B, S] for truth [B, L] and labels [B, S] (-1 never is)."""
-    width = truth.shape[1]
-    rows = np.repeat(np.arange(truth.shape[0], dtype=np.int64), np.diff(truth.indptr))
-    known = np.sort(rows * width + truth.indices)
-    asked = np.arange(len(labels), dtype=np.int64)[:, None] * width + labels
-    place = np.searchsorted(known, asked).clip(max=max(0, len(known) - 1))
-    return (labels >= 0) & (known[place] == asked) if len(known) else np.zeros(labels.shape, bool)

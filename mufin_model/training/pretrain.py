@@ -1,11 +1,11 @@
 """Stage `pretrain`, Module I: items and labels into one space. Leaves `pretrained_model`.
 
-    model.safetensors, config.json   the embedder: projections, A_S, and the backbones where they were tuned
-    backbones/                       the tuned backbones with their tokenizer, or those of `encode`
-    image.npy [n_images, D]          descriptors as the trained model sees them, before A_S (Module III)
-    text.npy  [n_items+n_labels, D]
-    item_embeddings.npy, label_embeddings.npy   unit vectors after A_S
-    loss.csv
+model.safetensors, config.json   the embedder: projections, A_S, and the backbones where they were tuned
+backbones/                       the tuned backbones with their tokenizer, or those of `encode`
+image.npy [n_images, D]          descriptors as the trained model sees them, before A_S (Module III)
+text.npy  [n_items+n_labels, D]
+item_embeddings.npy, label_embeddings.npy   unit vectors after A_S
+loss.csv
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.links import contains
 from mufin_model.config import Pretrain, Settings
 from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
 from mufin_model.losses import LOSSES
+from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
 from mufin_model.progress import say, track
@@ -99,9 +101,7 @@ def _sources(
     return images, texts
 
 
-def _plan(
-    settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path
-) -> Plan:
+def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path) -> Plan:
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
     linked = np.flatnonzero(np.diff(links.indptr))
@@ -146,12 +146,8 @@ def _plan(
         steps=len(batches(linked, chosen.batch_size)),
         validate=lambda: _validate(embedder, bags, catalog),
         state=state,
-        key=[settings.seed, chosen.model_dump(), *_stamps(encoded.glob("*"))],
+        key=[settings.seed, chosen.model_dump(), store.stamps(encoded)],
     )
-
-
-def _stamps(paths: Any) -> list[tuple[str, int, int]]:
-    return sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
 
 @torch.inference_mode()
@@ -173,7 +169,7 @@ def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
         return 0.0
     labels = embed(embedder, bags, bags.labels(np.arange(catalog.n_seen)))
     best = (embed(embedder, bags, rows) @ labels.T).argmax(1).numpy()
-    return float(np.asarray(truth[np.arange(len(rows)), best]).mean())
+    return float(contains(truth, best[:, None]).mean())
 
 
 @torch.inference_mode()

@@ -1,0 +1,101 @@
+"""Each part of the score for a set of items: candidates, then siamese, classifier, neighbour and frequency scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.links import look_up
+from mufin_model.config import Index, Predict
+from mufin_model.inference.candidates import join, neighbour_scores, top_of_rows
+from mufin_model.network import store
+from mufin_model.network.bags import Bags
+from mufin_model.network.embedder import unit_vectors
+from mufin_model.network.score import label_side, score_shortlists
+from mufin_model.retrieval.index import VectorIndex
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Candidates int64 [n, S], -1 where padded, and the scores of each component, float32 [n, S]."""
+
+    candidates: np.ndarray
+    components: dict[str, np.ndarray]
+
+    @property
+    def real(self) -> np.ndarray:
+        return self.candidates >= 0
+
+
+class Scorer:
+    """All trained parts of one dataset, ready to score its items."""
+
+    def __init__(self, catalog: Catalog, pretrained: Path, index: Path, finetuned: Path, settings: Predict) -> None:
+        self.catalog, self.settings = catalog, settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.pretrained = store.load_pretrained(pretrained, self.device)
+        self.ranker = store.load_ranker(finetuned, self.pretrained, catalog.n_seen, self.device)
+        self.index = VectorIndex.load(index)
+        self.labels = np.load(index / "labels.npy")
+        self.items = np.load(pretrained / "item_embeddings.npy")
+        bags = Bags(catalog, self.pretrained.modalities)
+        self.side = label_side(self.ranker, bags, self.pretrained.image, self.pretrained.text, catalog.n_seen)
+        counts = catalog.label_counts()
+        self.frequency = np.log1p(counts / max(1, counts.max(initial=1)) * 1000).astype(np.float32)
+
+    def embed(self, items: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
+        """Unit vectors float32 [n, D] of items, seen through the given modalities alone."""
+        bags = self._bags(modalities)
+        p = self.pretrained
+        return unit_vectors(p.attention, bags, p.image, p.text, items).cpu().numpy()
+
+    def __call__(self, items: np.ndarray, memory: Sequence[str], modalities: Sequence[str]) -> Scored:
+        """Score item rows [n].
+
+        Args:
+            memory: splits whose items and labels may be looked up as neighbours.
+            modalities: what of the items' bags is seen.
+        """
+        queries = self.embed(items, modalities)
+        _, shortlist = self.index.search(queries, self.settings.shortlist)
+        near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
+        candidates = join(shortlist, near)
+        siamese = self._cosines(queries, self.labels, candidates)
+        parts = {
+            "classifier": score_shortlists(
+                self.ranker,
+                self._bags(modalities),
+                self.pretrained.image,
+                self.pretrained.text,
+                self.side,
+                items,
+                candidates,
+            ),
+            "siamese": siamese,
+            "neighbours": look_up(near, candidates),
+            "frequency": self.frequency[candidates.clip(min=0)],
+        }
+        return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in parts.items()})
+
+    def _bags(self, modalities: Sequence[str]) -> Bags:
+        return Bags(self.catalog, [m for m in self.pretrained.modalities if m in modalities])
+
+    def _neighbours(self, queries: np.ndarray, memory: Sequence[str]) -> sparse.csr_matrix:
+        rows = np.concatenate([self.catalog.rows(split) for split in memory])
+        links = sparse.vstack([self.catalog.links(split) for split in memory]).tocsr()
+        flat = Index(kind="flat", augment=False, hnsw_links=1, hnsw_effort=1, ivf_probes=1)
+        similarity, nearest = VectorIndex(self.items[rows], flat).search(queries, self.settings.neighbours)
+        return neighbour_scores(similarity, nearest, links)
+
+    def _cosines(self, queries: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        out = np.empty(candidates.shape, np.float32)
+        for at in range(0, len(queries), 256):
+            rows = slice(at, at + 256)
+            out[rows] = np.einsum("nd,nsd->ns", queries[rows], labels[candidates[rows].clip(min=0)])
+        return out

@@ -1,0 +1,81 @@
+"""Stage `predict`: scores of the test items. Leaves `predictions`, CSR float32 [n_test, n_seen] each:
+
+mufin.npz             the fused score
+siamese.npz, classifier.npz, neighbours.npz   its components alone
+text_only.npz, image_only.npz                 the same model, the other modality of each test item masked
+zero_shot.npz         siamese scores over the zero-shot labels, [n_test, n_zero_shot]
+fusion.json           the weights, chosen on the validation items
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import sparse
+
+from mufin_model.artefacts import Workspace, write_json
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.links import contains
+from mufin_model.config import Settings
+from mufin_model.inference import fusion
+from mufin_model.inference.candidates import top_of_rows
+from mufin_model.inference.components import Scored, Scorer
+from mufin_model.progress import say
+
+BOTH = ("image", "text")
+
+
+def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
+    """Score the test items of one dataset.
+
+    Raises:
+        ArtefactError: an earlier artefact is missing.
+    """
+    catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
+    scorer = Scorer(
+        catalog,
+        workspace.read(dataset, "pretrained_model"),
+        workspace.read(dataset, "anns_index"),
+        workspace.read(dataset, "finetuned_classifiers"),
+        settings.predict,
+    )
+    chosen = choose_fusion(scorer, catalog, BOTH)
+    say("fusion weights: " + ", ".join(f"{name} {weight:g}" for name, weight in chosen.weights.items()))
+    test, filters = catalog.rows("test"), catalog.filters("test")
+    matrices = {}
+    full = scorer(test, ["train", "val"], BOTH)
+    top = settings.predict.top_k
+    matrices["mufin"] = as_csr(full, chosen(full.components), catalog.n_seen, filters, top)
+    for name in ("siamese", "classifier", "neighbours"):
+        matrices[name] = as_csr(full, full.components[name], catalog.n_seen, filters, top)
+    for modality in BOTH:
+        # Its own weights: what serves both modalities best need not serve one.
+        alone = scorer(test, ["train", "val"], [modality])
+        fused = choose_fusion(scorer, catalog, [modality])(alone.components)
+        matrices[f"{modality}_only"] = as_csr(alone, fused, catalog.n_seen, filters, top)
+    zero_shot = scorer.labels[catalog.n_seen :]
+    scores = scorer.embed(test, BOTH) @ zero_shot.T
+    matrices["zero_shot"] = top_of_rows(sparse.csr_matrix(scores), top)
+    with workspace.write(dataset, "predictions") as folder:
+        for name, matrix in matrices.items():
+            sparse.save_npz(folder / f"{name}.npz", matrix)
+        write_json(folder / "fusion.json", dataclasses.asdict(chosen))
+    say(f"scored {len(test):,} test items against {catalog.n_seen:,} labels")
+
+
+def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] | list[str]) -> fusion.Fusion:
+    """Fusion weights by the validation items, their neighbours looked up among the training items."""
+    truth = catalog.links("val")
+    scored = scorer(catalog.rows("val"), ["train"], modalities)
+    return fusion.choose(scored.components, scored.real, contains(truth, scored.candidates), np.diff(truth.indptr))
+
+
+def as_csr(
+    scored: Scored, scores: np.ndarray, n_labels: int, filters: sparse.csr_matrix, top: int
+) -> sparse.csr_matrix:
+    """The best `top` candidates of each item, filter pairs removed."""
+    keep = scored.real & ~contains(filters, scored.candidates)
+    rows, _ = np.nonzero(keep)
+    matrix = sparse.csr_matrix((scores[keep], (rows, scored.candidates[keep])), shape=(len(scores), n_labels))
+    return top_of_rows(matrix, top)

@@ -1,0 +1,150 @@
+"""Stage `finetune`, Modules III and IV: the ranker trained on shortlists. Leaves `finetuned_classifiers`.
+
+    model.safetensors, config.json   the ranker
+    classifiers.npy                  w_l, unit rows float32 [n_seen, D]
+    loss.csv
+
+Module III is what it starts from: the pretrained model's projected descriptors and its A_S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mufin_model.artefacts import Workspace, write_json
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.links import contains
+from mufin_model.config import Finetune, Settings
+from mufin_model.losses.logistic import logistic_loss
+from mufin_model.network import store
+from mufin_model.network.bags import BagBatch, Bags
+from mufin_model.network.classifiers import Classifiers
+from mufin_model.network.ranker import Ranker
+from mufin_model.network.score import label_side, score_shortlists
+from mufin_model.progress import say
+from mufin_model.training.batching import batches
+from mufin_model.training.loop import Group, Plan, accelerator, fit, write_curve
+from mufin_model.training.shortlists import ShortlistSampler
+
+NOUN = "finetuned_classifiers"
+
+
+class FinetuneStep(nn.Module):
+    """One step of Module IV."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(
+        self,
+        items: tuple[BagBatch, Tensor, Tensor],
+        labels: tuple[Tensor, BagBatch, Tensor, Tensor],
+        at: Tensor,
+        positive: Tensor,
+        real: Tensor,
+    ) -> Tensor:
+        """Loss of B items and their labels `at` [B, S], places among the batch's U distinct labels."""
+        cosine = self.ranker.score(*self.ranker.bags(*items), *self.ranker.label_side(*labels), at)
+        return logistic_loss(cosine, positive, real, self.ranker.scale, self.ranker.shift)
+
+
+def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
+    """Train the ranker of one dataset.
+
+    Raises:
+        ArtefactError: an earlier artefact is missing.
+    """
+    chosen = settings.finetune
+    catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
+    folder = workspace.read(dataset, "pretrained_model")
+    mined = workspace.read(dataset, "mined_negatives")
+    accelerate = accelerator(settings.pretrain.mixed_precision)
+    torch.manual_seed(settings.seed)
+    pretrained = store.load_pretrained(folder, accelerate.device)
+    bags = Bags(catalog, pretrained.modalities)
+    items, labels = (np.load(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
+    start = _start(catalog, items, labels)
+    ranker = Ranker(
+        pretrained.dimension,
+        pretrained.heads,
+        pretrained.dropout,
+        pretrained.attention,
+        chosen.cross_attention,
+        Classifiers(start, chosen.classifiers),
+        chosen.scale,
+    ).to(accelerate.device)
+    step = FinetuneStep(ranker)
+    image, text = pretrained.image, pretrained.text
+    train, links = catalog.rows("train"), catalog.links("train")
+    sampler = ShortlistSampler(links, mined, chosen)
+
+    def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
+        rng = np.random.default_rng([settings.seed, 2, epoch])
+        device = accelerate.device
+        for rows in batches(rng.permutation(sampler.usable), chosen.batch_size):
+            drawn, positive, real = sampler.draw(rows, rng)
+            unique, at = np.unique(drawn, return_inverse=True)
+            item_bags = bags.take(train[rows], drop=settings.pretrain.modality_dropout, rng=rng).to(device)
+            label_bags = bags.take(bags.labels(unique)).to(device)
+            yield (
+                (item_bags, image[item_bags.images], text[item_bags.texts]),
+                (torch.from_numpy(unique).to(device), label_bags, image[label_bags.images], text[label_bags.texts]),
+                *(torch.from_numpy(x).to(device) for x in (at.reshape(drawn.shape), positive, real)),
+            )
+
+    rows = catalog.rows("val")[:2000]
+    truth = catalog.links("val")[: len(rows)]
+    shortlist = torch.from_numpy(items[rows] @ start.numpy().T).topk(min(50, catalog.n_seen), dim=1).indices.numpy()
+
+    def validate() -> float:
+        side = label_side(ranker, bags, image, text, catalog.n_seen)
+        best = score_shortlists(ranker, bags, image, text, side, rows, shortlist).argmax(1)
+        chosen_labels = shortlist[np.arange(len(rows)), best]
+        return float(contains(truth, chosen_labels[:, None]).mean()) if len(rows) else 0.0
+
+    with workspace.write(dataset, NOUN) as out:
+        plan = Plan(
+            name="finetune",
+            seed=settings.seed,
+            epochs=chosen.epochs,
+            warmup=chosen.warmup,
+            weight_decay=chosen.weight_decay,
+            groups=_groups(ranker, chosen),
+            batches=epoch_batches,
+            steps=len(batches(sampler.usable, chosen.batch_size)),
+            validate=validate,
+            state=workspace.state(dataset, NOUN),
+            key=[settings.seed, chosen.model_dump(), store.stamps(folder), store.stamps(mined)],
+        )
+        curve = fit(accelerate, step, plan)
+        _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)
+        write_curve(out / "loss.csv", curve)
+    say(f"finetuned {catalog.n_seen:,} classifiers")
+
+
+def _start(catalog: Catalog, items: np.ndarray, labels: np.ndarray) -> Tensor:
+    """Where the free vectors start: the label's embedding joined by the centroid of its training items, [L, D]."""
+    centroid = torch.from_numpy(catalog.links("train").T @ items[catalog.rows("train")])
+    own = torch.from_numpy(labels[: catalog.n_seen])
+    return normalize(normalize(centroid.float(), dim=1) + own, dim=1)
+
+
+def _groups(ranker: Ranker, chosen: Finetune) -> list[Group]:
+    shared = nn.ModuleList([m for name, m in ranker.named_children() if name != "classifiers"])
+    affine = nn.ParameterList([ranker.scale, ranker.shift])
+    return [Group(shared, chosen.lr), Group(affine, chosen.lr * 10), Group(ranker.classifiers, chosen.classifier_lr)]
+
+
+def _write(out: Path, ranker: Ranker, classifiers: Tensor, chosen: Finetune) -> None:
+    save_model(ranker, str(out / "model.safetensors"))
+    np.save(out / "classifiers.npy", classifiers.cpu().numpy())
+    write_json(out / "config.json", chosen.model_dump(include={"cross_attention", "classifiers", "scale"}))
