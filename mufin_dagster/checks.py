@@ -2,8 +2,7 @@
 
 One check step judges all rules of an artefact in one Great Expectations context, imported only in that step.
 """
-
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the annotation of `context` itself.
 
 import os
 import re
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 
-def build(stages: Iterable[Stage]) -> list[dg.AssetChecksDefinition]:
+def build(stages: Iterable["Stage"]) -> list[dg.AssetChecksDefinition]:
     """The checks of every dataset's artefacts that have rules.
 
     Args:
@@ -63,7 +62,7 @@ def _checks(dataset: str, noun: str) -> dg.AssetChecksDefinition:
     return checks
 
 
-def _result(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, outcome: "Outcome") -> dg.AssetCheckResult:
     critical = outcome.severity == rules.CRITICAL
     return dg.AssetCheckResult(
         asset_key=key,
@@ -75,7 +74,7 @@ def _result(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(outcome: Outcome) -> dict[str, Any]:
+def _metadata(outcome: "Outcome") -> dict[str, Any]:
     """Numbers (Dagster plots their history), the observed value, the first offending rows as a table."""
     metadata: dict[str, Any] = {
         "rows": outcome.element_count,
