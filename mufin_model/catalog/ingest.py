@@ -22,8 +22,8 @@ from mufin_model.config import Settings
 from mufin_model.errors import ImageError
 from mufin_model.progress import say
 
-SHOWN_OWNERS = 1_000
-"""Bad images whose row is looked up for the error message."""
+ROWS = {"path": pl.String, "images": pl.UInt32}
+"""Image paths and their rows in the store."""
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -72,7 +72,7 @@ def _hold_out(tables: schema.Tables, fraction: float, seed: int) -> tuple[pl.Dat
 
 def _with_images(table: pl.DataFrame, rows: dict[str, int]) -> pl.DataFrame:
     """The table with `images` list[u32] for its paths: dropped ones left out, equal images of a bag once."""
-    known = pl.DataFrame({"path": list(rows), "images": list(rows.values())}, schema_overrides={"images": pl.UInt32})
+    known = pl.DataFrame({"path": list(rows), "images": list(rows.values())}, schema=ROWS)
     flat = table.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), path="image_paths")
     flat = flat.explode("path", empty_as_null=False, keep_nulls=False)
     flat = flat.join(known, on="path", how="inner", maintain_order="left").unique(
@@ -128,22 +128,23 @@ def _summary(
 def _bad_images(bad: dict[str, str], items: pl.DataFrame, labels: pl.DataFrame, source: schema.Source) -> ImageError:
     """The error that lists all bad images, each with the first row that names it."""
     owners: dict[str, str] = {}
+    first = ""
     n_seen = int((~labels["zero_shot"]).sum())
     for name, table in (
         ("items", items),
         ("labels", labels.head(n_seen)),
         ("zeroshot_labels", labels.tail(labels.height - n_seen)),
     ):
+        file = source.files.get(name, name)
         flat = table.with_row_index("row").select("row", "id", path="image_paths")
         flat = flat.explode("path", empty_as_null=False, keep_nulls=False)
         flat = flat.filter(pl.col("path").is_in(list(bad))).unique("path", keep="first", maintain_order=True)
-        file = Path(source.files.get(name, name)).name
         for row, id_, path in flat.iter_rows():
-            owners.setdefault(path, f"{file} row {row}, id {id_!r}")
-    ordered = sorted(bad, key=list(owners).index) if len(bad) < SHOWN_OWNERS else list(bad)
+            first = first or file
+            owners.setdefault(path, f"{Path(file).name} row {row}, id {id_!r}")
     return ImageError(
         f"{len(bad):,} images are missing or do not decode",
-        where=f"{source.files.get('items', 'items')}, column image_paths",
-        rows=[f"{path}: {bad[path]} ({owners[path]})" for path in ordered],
+        where=f"{first}, column image_paths",
+        rows=[f"{path}: {bad[path]} ({owner})" for path, owner in owners.items()],
         mend="mend or remove them; or -S ingest.bad_images=drop leaves them out",
     )

@@ -8,6 +8,7 @@ the file, the column, the first offending rows (counted from 0) and the mend.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -155,6 +156,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name most like `word`, if any is like it."""
     lowered = {name.lower(): name for name in known}
     match = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.5)
+    match += [name for name in lowered if word.lower() in re.split(r"[^a-z0-9]+", name)]  # item_id for id
     return lowered[match[0]] if match else None
 
 

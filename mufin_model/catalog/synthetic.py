@@ -4,7 +4,16 @@
 
 Two products go together when they are of one series (a word of the title that no picture shows) and of one
 colour (which the picture shows, and one title in three names); an equal pattern makes it likelier. So
-neither text nor image tells all: that is what a multi-modal model is for.
+neither text nor image tells all: that is what a multi-modal model is for. Measured with 2000 items, seed 22, by
+the labels of the training items that share what is known (P@1, P@5 in per cent; filter pairs removed):
+
+    nothing known: the most frequent labels    6.6   3.6
+    the series alone                          11.8   8.6
+    the colour alone                          12.6   8.8
+    series and colour                         72.8  54.1
+    30 nearest neighbours by TF-IDF           12.4   8.4
+    ... by the pictures' mean colour           8.8   7.1
+    ... by the product of the two             36.8  26.6
 """
 
 from __future__ import annotations
