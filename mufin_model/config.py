@@ -43,6 +43,7 @@ class Encode(Stage):
     text_width: Positive
     text_layers: Positive
     text_heads: Positive
+    text_start: Literal["random", "lsa"]
     max_tokens: Positive
     batch_size: Positive
 
@@ -61,6 +62,7 @@ class Pretrain(Stage):
     positive_threshold: float
     temperature: Rate
     epochs: Positive
+    least_steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(gt=1)]
     images_per_bag: Positive
     lr: Rate
@@ -89,6 +91,7 @@ class Finetune(Stage):
     cross_attention: bool
     classifiers: bool
     epochs: Positive
+    least_steps: Annotated[int, Field(ge=0)]
     batch_size: Positive
     positives: Positive
     negatives: Positive

@@ -42,6 +42,7 @@ class TextEncoder(nn.Module):
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def save(self, folder: Path) -> None:
+        _quiet()
         self.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -50,6 +51,7 @@ class TextEncoder(nn.Module):
         """Read what `save` wrote, or any local transformers folder."""
         from transformers import AutoModel, AutoTokenizer
 
+        _quiet()
         return cls(
             AutoModel.from_pretrained(folder, local_files_only=True),
             AutoTokenizer.from_pretrained(folder, local_files_only=True),
@@ -70,6 +72,7 @@ def build(settings: Encode, texts: Iterable[str]) -> TextEncoder:
         return _own(settings, texts)
     from transformers import AutoModel, AutoTokenizer
 
+    _quiet()
     try:
         backbone = AutoModel.from_pretrained(settings.text_backbone)
         tokenizer = AutoTokenizer.from_pretrained(settings.text_backbone)
@@ -92,6 +95,7 @@ def _own(settings: Encode, texts: Iterable[str]) -> TextEncoder:
             where="encode.text_width",
         )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    texts = list(texts)
     trainer = BertWordPieceTokenizer(lowercase=True)
     trainer.train_from_iterator(texts, vocab_size=settings.text_vocabulary, min_frequency=2, show_progress=False)
     tokenizer = BertTokenizerFast(vocab=trainer.get_vocab(), do_lower_case=True)
@@ -103,7 +107,48 @@ def _own(settings: Encode, texts: Iterable[str]) -> TextEncoder:
         intermediate_size=4 * settings.text_width,
         max_position_embeddings=max(settings.max_tokens, 64),
     )
-    return TextEncoder(BertModel(config, add_pooling_layer=False), tokenizer, settings.max_tokens)
+    encoder = TextEncoder(BertModel(config, add_pooling_layer=False), tokenizer, settings.max_tokens)
+    if settings.text_start == "lsa":
+        _start_at_lsa(encoder, texts)
+    return encoder
+
+
+def _start_at_lsa(encoder: TextEncoder, texts: Sequence[str]) -> None:
+    """Set the word piece embeddings to their latent semantic vectors: pieces of like texts start alike.
+
+    Residual layers of small random weights pass them on, so the untrained encoder is close to a bag of words;
+    from random embeddings a few thousand short texts are too few to get there.
+    """
+    import numpy as np
+    from scipy import sparse
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    table = encoder.backbone.embeddings.word_embeddings.weight
+    ids, mask = encoder.tokenize(texts)
+    one, _ = np.nonzero(mask.numpy())
+    pieces = ids.numpy()[mask.numpy()]
+    counts = sparse.csr_matrix((np.ones(len(one), np.float32), (one, pieces)), shape=(len(texts), len(table)))
+    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    rank = min(table.shape[1], min(weighted.shape) - 1)
+    if rank < 1:
+        return
+    found = TruncatedSVD(rank, random_state=0).fit(weighted).components_.T  # [pieces, rank]
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    known = length[:, 0] > 1e-6
+    with torch.no_grad():
+        # Unit vectors at five times the usual scale, so that the random positions beside them are noise.
+        vectors = torch.from_numpy((found / np.maximum(length, 1e-6)).astype(np.float32))
+        scale = 5 * encoder.backbone.config.initializer_range
+        table[torch.from_numpy(known), :rank] = vectors[torch.from_numpy(known)] * scale * rank**0.5
+
+
+def _quiet() -> None:
+    """Keep transformers' own bars and load reports (a pooler we never use is missing) out of the run's log."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def pad_batches(lengths: Tensor, size: int) -> list[Tensor]:

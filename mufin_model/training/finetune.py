@@ -31,7 +31,7 @@ from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, score_shortlists
 from mufin_model.progress import say
 from mufin_model.training.batching import batches
-from mufin_model.training.loop import Group, Plan, accelerator, fit, write_curve
+from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
 from mufin_model.training.shortlists import ShortlistSampler
 
 NOUN = "finetuned_classifiers"
@@ -112,15 +112,16 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         return float(contains(truth, chosen_labels[:, None]).mean()) if len(rows) else 0.0
 
     with workspace.write(dataset, NOUN) as out:
+        steps = len(batches(sampler.usable, chosen.batch_size))
         plan = Plan(
             name="finetune",
             seed=settings.seed,
-            epochs=chosen.epochs,
+            epochs=passes(chosen.epochs, chosen.least_steps, steps),
             warmup=chosen.warmup,
             weight_decay=chosen.weight_decay,
             groups=_groups(ranker, chosen),
             batches=epoch_batches,
-            steps=len(batches(sampler.usable, chosen.batch_size)),
+            steps=steps,
             validate=validate,
             state=workspace.state(dataset, NOUN),
             key=[settings.seed, chosen.model_dump(), store.stamps(folder), store.stamps(mined)],

@@ -110,6 +110,11 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
     return curve
 
 
+def passes(epochs: int, least_steps: int, steps: int) -> int:
+    """Epochs to train: as many as asked for, more where an epoch has so few steps that these fall short."""
+    return max(epochs, -(-least_steps // max(1, steps)))
+
+
 def write_curve(path: Path, curve: Curve) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["epoch", "loss", "val_p1"], lineterminator="\n")

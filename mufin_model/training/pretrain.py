@@ -30,7 +30,7 @@ from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
 from mufin_model.progress import say, track
 from mufin_model.training.batching import balanced_clusters, batches
-from mufin_model.training.loop import Group, Plan, accelerator, fit, write_curve
+from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
 
 NOUN = "pretrained_model"
 
@@ -135,15 +135,16 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
     if embedder.attention is not None:
         own.append(embedder.attention)
+    steps = len(batches(linked, chosen.batch_size))
     return Plan(
         name="pretrain",
         seed=settings.seed,
-        epochs=chosen.epochs,
+        epochs=passes(chosen.epochs, chosen.least_steps, steps),
         warmup=chosen.warmup,
         weight_decay=chosen.weight_decay,
         groups=[Group(own, chosen.lr), *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
         batches=epoch_batches,
-        steps=len(batches(linked, chosen.batch_size)),
+        steps=steps,
         validate=lambda: _validate(embedder, bags, catalog),
         state=state,
         key=[settings.seed, chosen.model_dump(), store.stamps(encoded)],
