@@ -14,7 +14,7 @@ from pydantic import Field
 from mufin_dagster import execution, params, pipeline, process, versioning
 from mufin_dagster.describe import describe
 from mufin_dagster.pipeline import Locked, Stage
-from mufin_model.artefacts import CATALOG, VERBS, Workspace
+from mufin_model.artefacts import CATALOG, Workspace
 from mufin_model.errors import MufinError, SettingError
 
 
@@ -62,9 +62,20 @@ def event_tags(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locke
     return tags
 
 
-def observed(dataset: str, version: str) -> dg.AssetObservation:
-    """That the catalogue has this version."""
-    return dg.AssetObservation([dataset, CATALOG], tags={"dagster/data_version": version})
+def catalog_event(instance: dg.DagsterInstance, workspace: Workspace, dataset: str) -> dg.AssetMaterialization | None:
+    """That the catalogue has the version `dvc add` recorded; None where Dagster knows.
+
+    Not an observation: Dagster's staleness ignores those of an asset that it cannot itself observe.
+    """
+    catalog = dg.AssetKey([dataset, CATALOG])
+    version = pipeline.catalog_version(workspace.root, dataset)
+    latest = instance.get_latest_materialization_event(catalog)
+    known = latest.asset_materialization.tags if latest and latest.asset_materialization else None
+    if version is None or (known or {}).get("dagster/data_version") == version:
+        return None
+    tags = {"dagster/data_version": version, "dagster/data_version_is_user_provided": "true"}
+    folder = dg.MetadataValue.path(str(workspace.catalog(dataset)))
+    return dg.AssetMaterialization(catalog, metadata={"path": folder}, tags=tags)
 
 
 def _catalog(dataset: str) -> dg.AssetSpec:
@@ -119,9 +130,9 @@ def _materialize(
     stages = pipeline.load(root)
     locked = pipeline.read_lock(root, stages)
     stage = next(stage for stage in stages if stage.address == address)
-    version = pipeline.catalog_version(root, stage.dataset)
-    if version and f"{pipeline.DATA}{stage.dataset}/{CATALOG}" in stage.deps:
-        context.log_event(observed(stage.dataset, version))
+    reads_catalog = (stage.dataset, CATALOG) in pipeline.parents(stage, stages)
+    if reads_catalog and (event := catalog_event(context.instance, workspace, stage.dataset)):
+        context.log_event(event)
     return dg.MaterializeResult(
         metadata={**describe(workspace, stage), "ran": bool(why) or config.force},
         data_version=dg.DataVersion(locked[address].data_version),
@@ -138,13 +149,13 @@ def _stage(workspace: Workspace, address: str) -> Stage:
 
 
 def _override(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, settings: Sequence[str]) -> None:
-    verb = VERBS.get(stage.noun, stage.noun)
+    own = {key.split(".")[0] for key in stage.params} - {"per_dataset"}
     for text in settings:
-        if text.split("=")[0].split(".")[0].strip() not in (verb, "seed"):
+        if text.partition("=")[0].split(".")[0].strip() not in own:
             raise SettingError(
                 f"{text!r} is no setting of {stage.noun}",
                 where=f"the run's config of {stage.dataset}/{stage.noun}",
-                mend=f"give {stage.noun} settings that begin with {verb}.",
+                mend=f"its settings begin with: {', '.join(sorted(own))}",
             )
     if settings and params.override(workspace, stage.dataset, settings):
         context.log.info(f"written to params.yaml: {', '.join(settings)}")

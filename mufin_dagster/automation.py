@@ -10,7 +10,7 @@ import dagster as dg
 from mufin_dagster import assets, pipeline
 from mufin_dagster.describe import describe
 from mufin_dagster.pipeline import Stage
-from mufin_model.artefacts import CATALOG, Workspace
+from mufin_model.artefacts import Workspace
 
 SYNC_SECONDS = 15
 
@@ -62,15 +62,12 @@ UNDER_WAY = [
 
 def outside_events(
     instance: dg.DagsterInstance, workspace: Workspace, stages: Sequence[Stage]
-) -> list[dg.AssetMaterialization | dg.AssetObservation]:
+) -> list[dg.AssetMaterialization]:
     """What DVC has recorded and Dagster does not know yet."""
-    events: list[dg.AssetMaterialization | dg.AssetObservation] = []
-    for dataset in dict.fromkeys(stage.dataset for stage in stages):
-        version = pipeline.catalog_version(workspace.root, dataset)
-        latest = instance.fetch_observations(dg.AssetKey([dataset, CATALOG]), limit=1).records
-        known = latest[0].asset_observation.tags if latest and latest[0].asset_observation else {}
-        if version and known.get("dagster/data_version") != version:
-            events.append(assets.observed(dataset, version))
+    catalogs = [
+        assets.catalog_event(instance, workspace, dataset) for dataset in dict.fromkeys(s.dataset for s in stages)
+    ]
+    events = [event for event in catalogs if event]
     locked = pipeline.read_lock(workspace.root, stages)
     for stage in stages:
         if stage.address not in locked:

@@ -41,7 +41,7 @@ def override(workspace: Workspace, dataset: str, overrides: Sequence[str]) -> bo
                 document[keys[0]] = value
                 continue
             target = section(section(section(document, "per_dataset"), dataset), keys[0])
-            target.update(value if len(keys) == 1 else {".".join(keys[1:]): value})
+            target.update(value if len(keys) == 1 else {".".join(keys[1:]): _flow(value)})
     return True
 
 
@@ -49,7 +49,7 @@ def register(workspace: Workspace, dataset: str) -> None:
     """Append a dataset, with an empty section for each stage."""
     with edit(workspace.params) as document:
         document["datasets"].append(dataset)
-        document["per_dataset"][dataset] = {stage: _flow() for stage in STAGES}
+        section(document, "per_dataset")[dataset] = {stage: _flow({}) for stage in STAGES}
 
 
 @contextmanager
@@ -76,15 +76,18 @@ def edit(path: Path) -> Iterator[Any]:
 
 def section(parent: MutableMapping[str, Any], key: str) -> MutableMapping[str, Any]:
     """A mapping within a mapping, made where it is absent or empty."""
-    if not isinstance(parent.get(key), MutableMapping):
-        parent[key] = _flow()
+    if not parent.get(key):
+        parent[key] = _flow({})
     found: MutableMapping[str, Any] = parent[key]
     return found
 
 
-def _flow() -> Any:
-    from ruamel.yaml.comments import CommentedMap
+def _flow(value: Any) -> Any:
+    """A list or mapping to be written in one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    mapping = CommentedMap()
-    mapping.fa.set_flow_style()
-    return mapping
+    if not isinstance(value, list | dict):
+        return value
+    inline = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
+    inline.fa.set_flow_style()
+    return inline
