@@ -68,8 +68,9 @@ def _show(outcomes: list[tuple[str, Outcome]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("dataset", "artefact", "rule", "", "what was found"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("dataset", "artefact", "rule", ""):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what was found", overflow="fold")
     counts = dict.fromkeys(MARKS, 0)
     for dataset, outcome in outcomes:
         mark = "ok" if outcome.passed else outcome.severity
