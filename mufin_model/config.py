@@ -119,7 +119,7 @@ class Evaluate(Stage):
 
 
 class Release(Stage):
-    keep: Positive
+    licence: str
 
 
 class Settings(BaseModel):

@@ -68,7 +68,8 @@ def fit_all(catalog: Catalog, depth: int, seed: int) -> tuple[dict[str, csr_matr
     texts = catalog.items["text"].to_list()
     links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
     task = Task([texts[row] for row in rows], links, [texts[row] for row in test], depth, seed)
-    scores, skipped = {"popularity": popularity(task)}, {}
+    scores = {"popularity": popularity(task)}
+    skipped: dict[str, str] = {}
     kinds = ["tfidf_knn", "tfidf_one_vs_all"]
     if len(task.texts) * len(test) > PAIRS_LIMIT:
         reason = f"{len(task.texts):,} x {len(test):,} pairs of items are beyond its limit of {PAIRS_LIMIT:,}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -56,7 +57,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
     by_row = {name: row_metrics(matrix, truth, inverse, chosen.ks, chosen.recall_ks) for name, matrix in scores.items()}
     groups = buckets(counts, truth)
-    metrics = {
+    metrics: dict[str, Any] = {
         **{name: _rounded(rows.mean()) for name, rows in by_row.items()},
         "intervals": {
             name: interval(by_row["mufin"], rows, settings.seed) for name, rows in by_row.items() if name != "mufin"
@@ -68,7 +69,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         "zero_shot": zero_shot(catalog, predictions),
     }
     curves = {name: _curve(workspace.read(dataset, noun) / "loss.csv") for name, noun in CURVES.items()}
-    first = by_row["mufin"].column(f"{_first(chosen.ks)}") > 0
+    first = by_row["mufin"].column(_first(chosen.ks)) > 0
     rows = gallery.choose(first, np.diff(truth.indptr) > 0, chosen.gallery, settings.seed)
     with workspace.write(dataset, "eval_report") as folder:
         write_json(folder / "metrics.json", metrics)
@@ -163,7 +164,7 @@ def _curve(path: Path) -> pl.DataFrame:
 
 def _plots(
     folder: Path,
-    metrics: dict[str, dict],
+    metrics: dict[str, Any],
     groups: list[Bucket],
     curves: dict[str, pl.DataFrame],
     workspace: Workspace,

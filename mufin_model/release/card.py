@@ -1,0 +1,105 @@
+"""model_card.md: what a released model is, in the words of whoever meets it first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from mufin_model.config import Settings
+from mufin_model.evaluation import table
+
+CARD = """# MUFIN, trained on {dataset}
+
+Given an item's images and text, this model ranks {labels:,} labels. It embeds items and labels in one space
+({dimension} dimensions, Module I), shortlists labels by an index (Module II), and scores the shortlist by
+cross-attention and one classifier a label (Modules III and IV); the final score is a weighted sum, its weights
+chosen on validation items.
+Method: Mittal et al., Multi-modal Extreme Classification, CVPR 2022.
+
+Licence: {licence}.
+
+## Data
+
+{summary}
+
+## How good it is
+
+On the test items, in per cent; filtered pairs are removed from predictions and truth.
+
+{table}
+{zero_shot}
+## Limits
+
+- It ranks the labels of labels.parquet alone.{unseen_note} New labels need `mufin index` at least.
+- Scores order the labels of one item; they are no probabilities, and do not compare between items.
+- Rare labels are found less often than frequent ones: recall in the first ten is
+  {rare} for labels with {rare_bucket} training items and {frequent} for those with {frequent_bucket}.
+- It knows what the training data show. Check it on items like yours before it decides anything.
+
+## How to load it
+
+Image backbone: `{image_backbone}`; text backbone: `{text_backbone}`; images are {image_size} px squares, texts are
+cut at {max_tokens} tokens. The sub-folders are those of `data/{dataset}/`, so the library reads them where they lie:
+
+```python
+from pathlib import Path
+import torch
+from mufin_model.network import store
+from mufin_model.retrieval.index import VectorIndex
+
+folder = Path("released_model")
+pretrained = store.load_pretrained(folder / "pretrained_model", torch.device("cpu"))
+index = VectorIndex.load(folder / "anns_index")
+```
+
+manifest.json lists the MD5 of each file; `mufin_model.release.release.verify(folder)` checks them.
+"""
+
+
+def card(
+    dataset: str, settings: Settings, summary: Mapping[str, Any], metrics: Mapping[str, Any], labels: pl.DataFrame
+) -> str:
+    """The card's text.
+
+    Args:
+        dataset: its name.
+        settings: of the run.
+        summary: raw_descriptors' summary.json.
+        metrics: eval_report's metrics.json.
+        labels: id, text, zero_shot.
+    """
+    groups = metrics["buckets"]["mufin"]
+    order = sorted(groups, key=lambda name: int(name.lstrip(">").split("-")[0]))
+    rare, frequent = (order[0], order[-1]) if order else ("", "")
+
+    def recall(name: str) -> str:
+        return f"{100 * groups[name]['recall_10']:.1f} %" if name else "unknown"
+
+    unseen = metrics.get("zero_shot")
+    return CARD.format(
+        dataset=dataset,
+        labels=labels.height,
+        dimension=settings.pretrain.dimension,
+        licence=settings.release.licence,
+        summary="\n".join(
+            f"- {name.replace('_', ' ')}: {value:,}" for name, value in summary.items() if isinstance(value, int)
+        ),
+        table=table.markdown(table.in_order(metrics)),
+        zero_shot=(
+            f"\nLabels never seen in training: {100 * unseen['R@10']:.1f} % of them are in the first ten"
+            f" of {unseen['labels']:,} (by chance {100 * unseen['chance R@10']:.2f} %).\n"
+            if unseen
+            else ""
+        ),
+        unseen_note=" Zero-shot ones have no classifier." if labels["zero_shot"].any() else "",
+        rare=recall(rare),
+        rare_bucket=rare or "few",
+        frequent=recall(frequent),
+        frequent_bucket=frequent or "many",
+        image_backbone=settings.encode.image_backbone,
+        text_backbone=settings.encode.text_backbone,
+        image_size=settings.ingest.image_size,
+        max_tokens=settings.encode.max_tokens,
+    )
