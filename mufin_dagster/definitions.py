@@ -25,5 +25,5 @@ defs = dg.Definitions(
 
 
 def everything() -> dg.JobDefinition:
-    """The job of all assets; `mufin materialize` runs a selection of it."""
-    return defs.resolve_implicit_global_asset_job_def()
+    """The job of all assets and checks; `mufin materialize` runs a part of it."""
+    return defs.resolve_job_def(retrain.name)
