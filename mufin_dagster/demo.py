@@ -13,6 +13,8 @@ from mufin_model.config import load
 from mufin_model.progress import say
 
 DATASET = "demo"
+SHOWN = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5", "R@10")
+"""Metrics printed; the report has them all."""
 
 
 def run(workspace: Workspace, items: int) -> bool:
@@ -51,13 +53,15 @@ def _show(workspace: Workspace) -> None:
 
     report = workspace.path(DATASET, "eval_report")
     rows = metrics_table(read_json(report / "metrics.json"))
-    columns = list(dict.fromkeys(metric for _, figures in rows for metric in figures))[:8]
-    table = Table(title="Test items of the demo", title_justify="left", header_style="bold", box=None, pad_edge=False)
+    rows.sort(key=lambda row: (row[0] != "mufin", -row[1].get("P@1", 0.0)))
+    columns = [metric for metric in SHOWN if any(metric in figures for _, figures in rows)]
+    table = Table(title="Test items, in percent", title_justify="left", header_style="bold", box=None, pad_edge=False)
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")
     for name, figures in rows:
-        table.add_row(name, *(f"{figures[column]:.2f}" if column in figures else "" for column in columns))
+        style = "bold" if name == "mufin" else None
+        table.add_row(name, *(f"{figures[c]:.1%}"[:-1] if c in figures else "" for c in columns), style=style)
     console = Console()
     console.print()
     console.print(table)

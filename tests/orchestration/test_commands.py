@@ -1,0 +1,157 @@
+"""The project's commands, as a person types them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mufin_dagster import datasets, params, status, versioning
+from mufin_model.config import read
+from mufin_model.errors import CatalogError, DatasetError, MufinError
+
+from .conftest import DATASETS, STEPS, Project
+from .test_process import gone
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for name in ("items", "labels"):
+        pl.DataFrame({"id": ["a", "b"], "text": ["x", "y"]}).write_parquet(folder / f"{name}.parquet")
+    for name, item in (("train", "a"), ("test", "b")):
+        pl.DataFrame({"item_id": [item], "label_id": ["b" if item == "a" else "a"]}).write_parquet(
+            folder / f"{name}.parquet"
+        )
+    return folder
+
+
+def test_add_gives_a_dataset_its_stages(project: Project, catalogue: Path):
+    done = project.mufin("add", "shop", str(catalogue))
+    assert done.returncode == 0, done.stderr
+    assert (project.root / "data/shop/catalog.dvc").is_file()
+    assert [stage.noun for stage in project.stages if stage.dataset == "shop"] == list(STEPS)
+    assert {state.state for state in status.states(project.workspace, ["shop"])} == {"missing"}
+
+
+@pytest.mark.parametrize("name", ["Shop", "1shop", "a-b", "../up", "", "one"])
+def test_a_name_that_is_taken_or_not_allowed_is_refused(project: Project, catalogue: Path, name: str):
+    before = (project.root / "params.yaml").read_text()
+    with pytest.raises(DatasetError):
+        datasets.add(project.workspace, name, catalogue)
+    assert (project.root / "params.yaml").read_text() == before
+
+
+def test_a_broken_catalogue_leaves_nothing_behind(project: Project, catalogue: Path):
+    pl.DataFrame({"item_id": ["nobody"], "label_id": ["a"]}).write_parquet(catalogue / "train.parquet")
+    done = project.mufin("add", "shop", str(catalogue))
+    assert done.returncode == 2
+    assert "nobody" in done.stderr
+    assert not (project.root / "data" / "shop").exists()
+    with pytest.raises(CatalogError):
+        datasets.add(project.workspace, "shop", catalogue / "nowhere")
+
+
+def test_a_failure_half_way_is_undone(project: Project, catalogue: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(params, "register", full)
+    with pytest.raises(OSError, match="disk full"):
+        datasets.add(project.workspace, "shop", catalogue)
+    assert not (project.root / "data" / "shop").exists()
+    assert read(project.workspace.params)["datasets"] == list(DATASETS)
+
+
+def test_status_says_why(project: Project):
+    project.setting("    ingest: {}\n    encode: {}", "    ingest: {image_size: 9}\n    encode: {}")
+    found = {state.noun: state for state in status.states(project.workspace, ["one"])}
+    assert found["letters"].state == "stale"
+    assert "per_dataset.one.ingest" in found["letters"].why
+    assert found["words"].why == "follows letters"
+    assert found["book"].why == "follows report"
+    assert found["book"].seconds is not None
+
+
+def test_materialize_then_cancel_leaves_the_earlier_artefact(project: Project):
+    """The real executor and instance, both ways: one run to its end, one cancelled."""
+    done = project.mufin("materialize", "letters", "words", "-d", "two")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "two/words: done" in done.stdout
+    assert not versioning.status(project.root, "letters@two", "words@two")
+    folder = project.root / "data" / "two" / "words"
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mufin_dagster.cli", "materialize", "words", "-d", "two", "-S", "pretrain.epochs=999"],
+        cwd=project.root,
+        env=versioning.environment(project.root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    pid_file = project.root / "words.pid"
+    deadline = time.monotonic() + 90
+    while not pid_file.exists() or not pid_file.read_text():
+        assert time.monotonic() < deadline
+        assert child.poll() is None, child.stdout.read()
+        time.sleep(0.2)
+    began = time.monotonic()
+    os.kill(child.pid, signal.SIGTERM)
+    told, _ = child.communicate(timeout=60)
+    assert gone(int(pid_file.read_text()))
+    assert time.monotonic() - began < 20, told
+    assert child.returncode == 130
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    assert after == before
+    assert not [path.name for path in folder.parent.glob(".words.*")]
+
+
+def test_materialize_shows_a_users_mistake(project: Project):
+    (project.root / "data" / "one" / "catalog" / "text.txt").write_text("7")
+    done = project.mufin("materialize", "-d", "one", "letters", "words")
+    assert done.returncode == 1
+    assert "CatalogError: a digit\n  where: text.txt, line 1\n" in done.stdout
+    assert "one/words: skipped" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-d", "on"], "did you mean 'one'?"),
+        (["-d", "one", "word"], "did you mean 'words'?"),
+        (["-d", "one", "-S", "mine.shortlst=2"], "did you mean 'shortlist'?"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_before_anything_runs(project: Project, arguments: list[str], told: str):
+    done = project.mufin("materialize", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not (project.root / ".dagster_home").exists()
+
+
+def test_commits_at_once_wait_for_each_other(project: Project):
+    addresses = [f"{noun}@one" for noun in STEPS]
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        list(pool.map(lambda address: versioning.dvc(project.root, "commit", "-f", address), addresses))
+    assert not [address for address in versioning.status(project.root) if "one" in address]
+
+
+def test_what_dvc_says_is_kept_in_the_error(project: Project):
+    with pytest.raises(MufinError, match="dvc commit failed") as told:
+        versioning.dvc(project.root, "commit", "-f", "nothing@one")
+    assert "nothing" in str(told.value)
+
+
+def test_the_default_remote_takes_what_is_pushed():
+    config = (Path(__file__).parents[2] / ".dvc" / "config").read_text()
+    assert "remote = local" in config
+    assert "url = ../data/.remote" in config
