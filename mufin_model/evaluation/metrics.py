@@ -32,6 +32,9 @@ Integers = npt.NDArray[np.int64]
 PER_K = ("P", "nDCG", "PSP", "PSnDCG")
 """Metrics computed at each of `ks`; recall has its own `recall_ks`."""
 
+ABSENT = np.iinfo(np.int64).max
+"""The rank of a label that was not retrieved: beyond every k, however few labels there are."""
+
 BLOCK = 256
 """Rows a thread takes at once: one buffer a block, and work enough to hide the scheduling."""
 
@@ -151,11 +154,11 @@ def true_ranks(scores: csr_matrix, truth: csr_matrix) -> tuple[Integers, Integer
     """Where each true link was ranked.
 
     Returns:
-        rows, labels and ranks [nnz of truth], ranks from 0; L where the label was not retrieved.
+        rows, labels and ranks [nnz of truth], ranks from 0; ABSENT where the label was not retrieved.
     """
     truth = _links(scores, truth)
     ranks = np.empty(truth.nnz, dtype=np.int64)
-    _ranks_pass(scores.indptr, scores.indices, scores.data, truth.indptr, truth.indices, scores.shape[1], ranks)
+    _ranks_pass(scores.indptr, scores.indices, scores.data, truth.indptr, truth.indices, ABSENT, ranks)
     rows = np.repeat(np.arange(truth.shape[0], dtype=np.int64), np.diff(truth.indptr))
     return rows, truth.indices.astype(np.int64), ranks
 
