@@ -65,6 +65,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         "buckets": {
             name: {group: _rounded(told) for group, told in bucket_metrics(matrix, truth, groups).items()}
             for name, matrix in scores.items()
+            if name in report.COMPARED
         },
         "zero_shot": zero_shot(catalog, predictions),
     }
