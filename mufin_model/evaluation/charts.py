@@ -43,7 +43,7 @@ def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x_label: s
             f'<circle class="dot s{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{escape(name)}</title></circle>'
             for x, y in points
         )
-    for x in sorted({first, (first + last) / 2 if last - first > 1 else first, last}):
+    for x in sorted({first, (first + last) // 2, last}):
         place = LEFT + width * ((x - first) / (last - first) if last > first else 0.5)
         parts.append(f'<text class="tick" x="{place:.1f}" y="{HEIGHT - 18}" text-anchor="middle">{x:g}</text>')
     parts.append(
