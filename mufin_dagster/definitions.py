@@ -13,14 +13,15 @@ from mufin_model.artefacts import Workspace
 workspace = Workspace.find()
 stages = pipeline.load(workspace.root)
 retrain = automation.retrain()
+asset_checks = checks.build(stages)
 
 defs = dg.Definitions(
     assets=assets.build(workspace, stages),
-    asset_checks=checks.build(stages),
+    asset_checks=asset_checks,
     jobs=[retrain],
     schedules=[automation.nightly(retrain)],
     sensors=[automation.dvc_lock_sync(workspace)],
-    executor=execution.executor(),
+    executor=execution.executor(with_checks=bool(asset_checks)),
 )
 
 

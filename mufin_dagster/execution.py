@@ -35,8 +35,11 @@ def op_tags(need: Need) -> dict[str, str]:
     return {"mufin/cpu": str(need.cpu), "mufin/memory_gb": str(need.memory_gb), "mufin/gpu": str(need.gpu)}
 
 
-def executor() -> dg.ExecutorDefinition:
+def executor(with_checks: bool = True) -> dg.ExecutorDefinition:
     """The executor named by MUFIN_EXECUTOR.
+
+    Args:
+        with_checks: whether any step will need Great Expectations, whose import takes seconds.
 
     Raises:
         SettingError: there is none of that name.
@@ -46,12 +49,12 @@ def executor() -> dg.ExecutorDefinition:
         raise SettingError(
             f"no executor named {name!r}", where="MUFIN_EXECUTOR", mend=f"one of: {', '.join(EXECUTORS)}"
         )
-    return EXECUTORS[name]()
+    return EXECUTORS[name](with_checks)
 
 
-def _local() -> dg.ExecutorDefinition:
+def _local(with_checks: bool) -> dg.ExecutorDefinition:
     """Processes of this machine. Forked from one that has imported what steps share: a step starts in a second."""
-    preload = ["mufin_dagster.definitions", "dvc.repo", "great_expectations.expectations"]
+    preload = ["mufin_dagster.definitions", "dvc.repo", *(["great_expectations.expectations"] if with_checks else [])]
     configured = dg.multiprocess_executor.configured(
         {
             "max_concurrent": int(os.environ.get("MUFIN_CONCURRENCY", "2")),

@@ -126,6 +126,10 @@ def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, co
             child.send_signal(signal.SIGINT)
             child.wait()
             raise
+    for row in rows.values():
+        if row.state in ("waiting", "running"):
+            row.state = "skipped"
+            console.print(_plain(row), markup=False, highlight=False, soft_wrap=True)
     failed = [row for row in rows.values() if row.error]
     for row in failed:
         console.print(f"\n[red]{row.name} failed[/red]")

@@ -5,6 +5,7 @@ catalog -> letters -> words (gpu) -> report (three outs) -> book (reads one of t
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -53,12 +54,13 @@ stages:
 """
 
 COMMON = """\
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from mufin_model import config
 from mufin_model.artefacts import Workspace
 from mufin_model.cli import guarded, mend
 from mufin_model.errors import CatalogError
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 workspace, dataset = Workspace.find(), sys.argv[1]
 settings = config.load(workspace.params, dataset)
 """
@@ -177,6 +179,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with dg.DagsterInstance.ephemeral() as instance:
         done = project.materialize(instance, *(f"one/{noun}" for noun in STEPS))
         assert done.success, [event.step_failure_data for event in done.get_step_failure_events()]
+        told = [event.materialization for event in done.get_asset_materialization_events()]
+    # what Dagster recorded of it, for the test that holds it against DVC
+    tags = {event.asset_key.to_user_string(): dict(event.tags or {}) for event in told}
+    (root / "events.json").write_text(json.dumps(tags))
     return root
 
 

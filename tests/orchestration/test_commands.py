@@ -20,13 +20,17 @@ from mufin_model.errors import CatalogError, DatasetError, MufinError
 from .conftest import DATASETS, STEPS, Project
 from .test_process import gone
 
+IMAGES = {"image_paths": pl.List(pl.String)}
+
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
     folder = tmp_path / "given"
     folder.mkdir()
     for name in ("items", "labels"):
-        pl.DataFrame({"id": ["a", "b"], "text": ["x", "y"]}).write_parquet(folder / f"{name}.parquet")
+        pl.DataFrame(
+            {"id": ["a", "b"], "text": ["x", "y"], "image_paths": [[], []]}, schema_overrides=IMAGES
+        ).write_parquet(folder / f"{name}.parquet")
     for name, item in (("train", "a"), ("test", "b")):
         pl.DataFrame({"item_id": [item], "label_id": ["b" if item == "a" else "a"]}).write_parquet(
             folder / f"{name}.parquet"
@@ -81,17 +85,11 @@ def test_status_says_why(project: Project):
     assert found["book"].seconds is not None
 
 
-def test_materialize_then_cancel_leaves_the_earlier_artefact(project: Project):
-    """The real executor and instance, both ways: one run to its end, one cancelled."""
-    done = project.mufin("materialize", "letters", "words", "-d", "two")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "two/words: done" in done.stdout
-    assert not versioning.status(project.root, "letters@two", "words@two")
-    folder = project.root / "data" / "two" / "words"
+def test_cancel_ends_the_command_and_leaves_the_earlier_artefact(project: Project):
+    folder = project.root / "data" / "one" / "words"
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-
     child = subprocess.Popen(
-        [sys.executable, "-m", "mufin_dagster.cli", "materialize", "words", "-d", "two", "-S", "pretrain.epochs=999"],
+        [sys.executable, "-m", "mufin_dagster.cli", "materialize", "words", "-d", "one", "-S", "pretrain.epochs=999"],
         cwd=project.root,
         env=versioning.environment(project.root),
         stdout=subprocess.PIPE,
@@ -115,12 +113,15 @@ def test_materialize_then_cancel_leaves_the_earlier_artefact(project: Project):
     assert not [path.name for path in folder.parent.glob(".words.*")]
 
 
-def test_materialize_shows_a_users_mistake(project: Project):
-    (project.root / "data" / "one" / "catalog" / "text.txt").write_text("7")
-    done = project.mufin("materialize", "-d", "one", "letters", "words")
+def test_materialize_through_the_real_executor_and_instance(project: Project):
+    """One dataset passes; the other's mistake is told, and what follows it does not run."""
+    (project.root / "data" / "two" / "catalog" / "text.txt").write_text("7")
+    done = project.mufin("materialize", "letters", "words", "--force")
     assert done.returncode == 1
+    for line in ("one/letters: done in", "one/words: done in", "two/letters: failed in", "two/words: skipped"):
+        assert line in done.stdout
     assert "CatalogError: a digit\n  where: text.txt, line 1\n" in done.stdout
-    assert "one/words: skipped" in done.stdout
+    assert not versioning.status(project.root, "letters@one", "words@one")
 
 
 @pytest.mark.parametrize(
