@@ -16,7 +16,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.encoders import text as text_encoder
 from mufin_model.encoders.backbones import Backbones, catalog_texts, encode_images, encode_texts, pixels
-from mufin_model.encoders.image import ImageEncoder
+from mufin_model.encoders.image import HANDMADE, ImageEncoder
 from mufin_model.progress import say
 
 
@@ -48,6 +48,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         text[torch.tensor([not t for t in texts], dtype=torch.bool)] = 0
         np.save(folder / "image.npy", image.numpy())
         np.save(folder / "text.npy", text.numpy())
-        random = {"image": chosen.image_weights == "none", "text": chosen.text_backbone == text_encoder.OWN}
+        random = {
+            "image": chosen.image_weights == "none" and chosen.image_backbone != HANDMADE,
+            "text": chosen.text_backbone == text_encoder.OWN,
+        }
         write_json(folder / "meta.json", {"random_weights": random, "images": len(image), "texts": len(text)})
     say(f"encoded {len(image):,} images to {image.shape[1]} and {len(text):,} texts to {text.shape[1]} dimensions")

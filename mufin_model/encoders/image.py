@@ -9,14 +9,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mufin_model.encoders.handmade import Handmade
 from mufin_model.errors import SettingError
+
+HANDMADE = "handmade"
+
+SCALE = 8.0
+"""Of hand-made features, whose blocks have unit length, so that they weigh about as much as a backbone's."""
 
 
 class ImageEncoder(nn.Module):
-    """A timm backbone with its head removed.
+    """A timm backbone with its head removed, hand-made features, or both side by side.
 
     Args:
-        name: any timm model.
+        name: any timm model, `handmade`, or a timm model followed by `+handmade`.
         weights: "none", "hub" or the path of a .safetensors state dict.
         size: side of the square input, pixels.
 
@@ -25,18 +31,27 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(self, name: str, weights: str, size: int) -> None:
+        super().__init__()
+        self.name, self.size = name, size
+        model, plus, extra = name.partition("+")
+        if plus and extra != HANDMADE:
+            raise SettingError(f"nothing known to add: {extra!r}", where="encode.image_backbone", mend="+handmade")
+        self.handmade = Handmade() if HANDMADE in (model, extra) else None
+        self.backbone = None if model == HANDMADE else self._timm(model, weights)
+        self.width = self._measure()
+
+    def _timm(self, name: str, weights: str) -> nn.Module:
         # Imported here: timm takes seven seconds, and most stages never see an image.
         import timm
 
-        super().__init__()
-        self.name, self.size = name, size
+        size = self.size
         options: dict[str, Any] = {"num_classes": 0, "pretrained": weights == "hub"}
         try:
             try:
                 # Vision transformers fix their grid by the image's size; convolutional networks refuse the option.
-                self.backbone = timm.create_model(name, img_size=size, **options)
+                backbone = timm.create_model(name, img_size=size, **options)
             except TypeError:
-                self.backbone = timm.create_model(name, **options)
+                backbone = timm.create_model(name, **options)
         except Exception as error:
             near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
             raise SettingError(
@@ -46,20 +61,33 @@ class ImageEncoder(nn.Module):
                 mend="name a timm model; offline, set image_weights to none or a .safetensors path",
             ) from error
         if weights not in ("none", "hub"):
-            self._load(Path(weights))
-        config = self.backbone.pretrained_cfg
+            self._load(backbone, Path(weights))
+        config = backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
-        self.width: int = self.backbone.num_features
-        with torch.no_grad():
-            self.width = self.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8)).shape[1]
+        return backbone
 
-    def _load(self, path: Path) -> None:
+    def _measure(self) -> int:
+        """The width of the vectors, by encoding one blank image."""
+        try:
+            with torch.no_grad():
+                return int(self.eval()(torch.zeros(1, 3, self.size, self.size, dtype=torch.uint8)).shape[1])
+        except Exception as error:
+            raise SettingError(
+                f"the image backbone {self.name!r} takes no images of {self.size} pixels: {error}",
+                where="encode.image_backbone, ingest.image_size",
+                mend="choose larger images or another backbone",
+            ) from error
+
+    def _load(self, backbone: nn.Module, path: Path) -> None:
         try:
             state = load_file(path)
         except Exception as error:
             raise SettingError(f"cannot read image weights: {error}", where=f"encode.image_weights, {path}") from error
-        missing, _ = self.backbone.load_state_dict(state, strict=False)
+        try:
+            missing, _ = backbone.load_state_dict(state, strict=False)
+        except RuntimeError as error:  # equal names of other shapes
+            missing = str(error).splitlines()[1:]
         if missing:
             raise SettingError(
                 f"these weights do not fit {self.name}", where=str(path), rows=missing, mend="name their model"
@@ -67,8 +95,13 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [n, 3, size, size] to [n, width]."""
-        x = (pixels.float() / 255.0 - self.mean) / self.std
-        return self.backbone(x.contiguous(memory_format=torch.channels_last))
+        parts = []
+        if self.backbone is not None:
+            x = (pixels.float() / 255.0 - self.mean) / self.std
+            parts.append(self.backbone(x.contiguous(memory_format=torch.channels_last)))
+        if self.handmade is not None:
+            parts.append(SCALE * self.handmade(pixels))
+        return torch.cat(parts, dim=1)
 
 
 def augment(pixels: Tensor) -> Tensor:

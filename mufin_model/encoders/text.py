@@ -78,7 +78,7 @@ def build(settings: Encode, texts: Iterable[str]) -> TextEncoder:
         tokenizer = AutoTokenizer.from_pretrained(settings.text_backbone)
     except Exception as error:
         raise SettingError(
-            f"cannot load the text backbone {settings.text_backbone!r}: {str(error).splitlines()[0]}",
+            f"cannot load the text backbone {settings.text_backbone!r}: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
             where="encode.text_backbone",
             mend=f"name a transformers model or a local folder; offline, {OWN!r} needs neither",
         ) from error

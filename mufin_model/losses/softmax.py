@@ -20,12 +20,13 @@ def softmax_loss(similarity: Tensor, positive: Tensor, settings: Pretrain) -> Te
         settings: its temperature.
     """
     logits = similarity.float() / settings.temperature
-    return 0.5 * (_one_way(logits, positive) + _one_way(logits.T, positive.T))
+    return 0.5 * (one_way(logits, positive) + one_way(logits.T, positive.T))
 
 
-def _one_way(logits: Tensor, positive: Tensor) -> Tensor:
+def one_way(logits: Tensor, positive: Tensor) -> Tensor:
+    """Mean over rows with a positive of -log softmax of each positive against the row's negatives; zero without any."""
     negatives = torch.logsumexp(logits.masked_fill(positive, float("-inf")), dim=1, keepdim=True)
     each = torch.logaddexp(logits, negatives) - logits
     # A row counts once however many positives it has.
     per_row = (each * positive).sum(1) / positive.sum(1).clamp(min=1)
-    return per_row[positive.any(1)].mean()
+    return per_row.sum() / positive.any(1).sum().clamp(min=1)

@@ -77,8 +77,11 @@ class Bags:
         if drop and rng is not None:
             both = text_mask & mask.any(1)
             chance = rng.random(len(entities))
-            mask[both & (chance < drop)] = False
-            text_mask[both & (chance > 1 - drop)] = False
+            # At most a half each: no bag loses both.
+            mask[both & (chance < min(drop, 0.5))] = False
+            text_mask[both & (chance >= max(1 - drop, 0.5))] = False
         index = np.zeros_like(rows)
         images, index[mask] = np.unique(rows[mask], return_inverse=True)
-        return BagBatch(*(torch.from_numpy(a) for a in (images, index, mask, np.asarray(entities), text_mask)))
+        return BagBatch(
+            *(torch.from_numpy(a) for a in (images, index, mask, np.ascontiguousarray(entities), text_mask))
+        )

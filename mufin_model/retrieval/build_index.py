@@ -6,10 +6,12 @@ index.faiss   over the labels seen in training
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 
-from mufin_model.artefacts import Workspace, write_json
+from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.progress import say
@@ -27,7 +29,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     items, labels = np.load(pretrained / "item_embeddings.npy"), np.load(pretrained / "label_embeddings.npy")
     if settings.index.augment:
         image, text = np.load(pretrained / "image.npy"), np.load(pretrained / "text.npy")
-        labels = augmented(catalog, items, labels, image, text[len(items) :])
+        modalities = read_json(pretrained / "config.json")["modalities"]
+        labels = augmented(catalog, items, labels, image, text[len(items) :], modalities)
     with workspace.write(dataset, "anns_index") as folder:
         index = VectorIndex(labels[: catalog.n_seen], settings.index)
         index.save(folder)
@@ -37,7 +40,12 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
 
 
 def augmented(
-    catalog: Catalog, items: np.ndarray, labels: np.ndarray, image: np.ndarray, text: np.ndarray
+    catalog: Catalog,
+    items: np.ndarray,
+    labels: np.ndarray,
+    image: np.ndarray,
+    text: np.ndarray,
+    modalities: Sequence[str],
 ) -> np.ndarray:
     """Label vectors joined by what else is known of each label (augmented retrieval, paper section 4).
 
@@ -47,6 +55,7 @@ def augmented(
 
     Args:
         items: [n_items, D]; labels: [n_labels, D]; image: descriptors [n_images, D]; text: of labels [n_labels, D].
+        modalities: those that the model was trained on; the other's projection was not.
     """
     links = catalog.links("train")
     centroid = np.zeros_like(labels)
@@ -54,7 +63,11 @@ def augmented(
     offsets, rows = catalog.label_images()
     owns = sparse.csr_matrix((np.ones(len(rows), np.float32), rows, offsets), shape=(len(labels), len(image)))
     has_text = np.array([bool(t) for t in catalog.labels["text"].to_list()], np.float32)[:, None]
-    unimodal = owns @ unit(image) + unit(text) * has_text
+    unimodal = np.zeros_like(labels)
+    if "image" in modalities:
+        unimodal += owns @ unit(image)
+    if "text" in modalities:
+        unimodal += unit(text) * has_text
     return unit(unit(labels) + unit(centroid) + unit(unimodal)).astype(np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import faiss
 import numpy as np
@@ -24,12 +24,12 @@ class VectorIndex:
 
     def __init__(self, vectors: np.ndarray, settings: IndexSettings) -> None:
         n, dimension = vectors.shape
-        kind: Literal["flat", "ivf", "hnsw"] = settings.kind
+        index: Any
         inner = faiss.METRIC_INNER_PRODUCT
-        if kind == "hnsw":
+        if settings.kind == "hnsw":
             index = faiss.IndexHNSWFlat(dimension, settings.hnsw_links, inner)
             index.hnsw.efConstruction = index.hnsw.efSearch = settings.hnsw_effort
-        elif kind == "ivf":
+        elif settings.kind == "ivf":
             # About 4·sqrt(n) lists, of 39 training points each at least, as faiss advises.
             lists = max(1, min(int(4 * n**0.5), n // 39))
             index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, lists, inner)
@@ -39,7 +39,7 @@ class VectorIndex:
         else:
             index = faiss.IndexFlatIP(dimension)
         index.add(vectors)
-        self.faiss = index
+        self.faiss: Any = index
 
     def __len__(self) -> int:
         return self.faiss.ntotal

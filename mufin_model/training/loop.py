@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mufin_model.errors import SettingError
 from mufin_model.progress import say, track
 
 Curve = list[dict[str, float]]
@@ -74,6 +75,9 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
 
     Returns:
         One row an epoch: epoch, loss (mean over its steps), val_p1.
+
+    Raises:
+        SettingError: the loss is no finite number any more.
     """
     optimizer = torch.optim.AdamW(_parameter_groups(plan), betas=(0.9, 0.98), eps=1e-6)
     total = plan.epochs * plan.steps
@@ -100,7 +104,11 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
             steps += 1
         mean = float(total_loss) / max(1, steps)
         if not math.isfinite(mean):
-            raise FloatingPointError(f"{plan.name}: the loss is {mean} in epoch {epoch + 1}; lower the learning rate")
+            raise SettingError(
+                f"the loss of {plan.name} is {mean} in epoch {epoch + 1}",
+                where=f"{plan.name}.lr",
+                mend="lower the learning rates",
+            )
         model.eval()
         curve.append({"epoch": epoch + 1, "loss": mean, "val_p1": plan.validate()})
         say(f"{plan.name} epoch {epoch + 1}/{plan.epochs}: loss {mean:.4f}, validation P@1 {curve[-1]['val_p1']:.4f}")

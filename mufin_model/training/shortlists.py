@@ -55,7 +55,8 @@ class ShortlistSampler:
         at = np.where(real, self.links.indptr[rows][:, None] + place, 0)
         truth = np.where(real, self.links.indices[at], -1)
         # A positive that the shortlist missed is as hard as the least similar label on it.
-        similarity = np.broadcast_to(scores.min(1, keepdims=True), truth.shape).copy()
+        least = np.where(labels >= 0, scores, 1).min(1, keepdims=True)
+        similarity = np.broadcast_to(least, truth.shape).copy()
         one, where = np.nonzero(relevant)
         width = self.links.shape[1]
         known = one.astype(np.int64) * width + labels[one, where]

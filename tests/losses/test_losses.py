@@ -1,0 +1,164 @@
+"""Each loss against a loop that follows its formula, and its gradients at the edges."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from mufin_model.config import Pretrain
+from mufin_model.losses import LOSSES, softmax_loss, triplet_loss
+from mufin_model.losses.head import head_loss
+from mufin_model.losses.logistic import logistic_loss
+from mufin_model.losses.neighbour import neighbour_loss
+
+
+@pytest.fixture
+def chosen(settings_of) -> Pretrain:
+    return settings_of(
+        "pretrain.negatives=3", "pretrain.margin=0.3", "pretrain.positive_threshold=0.9", "pretrain.temperature=0.1"
+    ).pretrain
+
+
+def batch(seed: int, items: int = 6, labels: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    positive = torch.rand(items, labels, generator=generator) < 0.4
+    positive[torch.arange(items), torch.arange(items) % labels] = True
+    return torch.rand(items, labels, generator=generator) * 2 - 1, positive
+
+
+def naive_triplet(similarity: Tensor, positive: Tensor, chosen: Pretrain) -> float:
+    pairs = []
+    for label in range(similarity.shape[1]):
+        items = range(similarity.shape[0])
+        negatives = sorted((float(similarity[i, label]) for i in items if not positive[i, label]), reverse=True)
+        negatives = negatives[: chosen.negatives]
+        weights = [math.exp(s / 0.1) for s in negatives]
+        for i in items:
+            own = float(similarity[i, label])
+            if positive[i, label] and own <= chosen.positive_threshold:
+                terms = [
+                    w / sum(weights) * max(0.0, s - own + chosen.margin)
+                    for w, s in zip(weights, negatives, strict=True)
+                ]
+                pairs.append(sum(terms))
+    return sum(pairs) / len(pairs) if pairs else 0.0
+
+
+def naive_softmax(similarity: Tensor, positive: Tensor, chosen: Pretrain) -> float:
+    def one_way(s: Tensor, p: Tensor) -> float:
+        rows = []
+        for r in range(len(s)):
+            negatives = sum(math.exp(float(v) / chosen.temperature) for v in s[r][~p[r]])
+            own = [math.exp(float(v) / chosen.temperature) for v in s[r][p[r]]]
+            if own:
+                rows.append(sum(-math.log(v / (v + negatives)) for v in own) / len(own))
+        return sum(rows) / len(rows)
+
+    return 0.5 * (one_way(similarity, positive) + one_way(similarity.T, positive.T))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_triplet_is_its_formula(chosen: Pretrain, seed: int) -> None:
+    similarity, positive = batch(seed)
+    assert triplet_loss(similarity, positive, chosen).item() == pytest.approx(
+        naive_triplet(similarity, positive, chosen), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_softmax_is_its_formula(chosen: Pretrain, seed: int) -> None:
+    similarity, positive = batch(seed)
+    assert softmax_loss(similarity, positive, chosen).item() == pytest.approx(
+        naive_softmax(similarity, positive, chosen), rel=1e-4
+    )
+
+
+def test_negatives_are_summed_not_averaged(settings_of) -> None:
+    # Equal negatives: the weighted sum is the hinge itself, however many they are.
+    positive = torch.zeros(11, 1).bool()
+    positive[0] = True
+    similarity = torch.where(positive, 0.5, 0.6)
+    for negatives in (1, 3, 10, 50):
+        chosen = settings_of(f"pretrain.negatives={negatives}", "pretrain.margin=0.3").pretrain
+        assert triplet_loss(similarity, positive, chosen).item() == pytest.approx(0.4, rel=1e-5)
+
+
+def test_easy_positives_are_skipped(chosen: Pretrain) -> None:
+    positive = torch.tensor([[True], [True], [False]])
+    easy = torch.tensor([[0.95], [0.91], [0.99]], requires_grad=True)
+    loss = triplet_loss(easy, positive, chosen)
+    loss.backward()
+    assert loss.item() == 0
+    assert not easy.grad.any()
+    similarity = torch.tensor([[0.95], [0.9], [0.8]], requires_grad=True)
+    loss = triplet_loss(similarity, positive, chosen)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.8 - 0.9 + 0.3, rel=1e-5)
+    assert similarity.grad.flatten().tolist() == [0.0, -1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_positive_is_never_pushed_away(chosen: Pretrain, name: str) -> None:
+    for seed in range(5):
+        similarity, positive = batch(seed)
+        similarity.requires_grad_()
+        LOSSES[name](similarity, positive, chosen).backward()
+        assert (similarity.grad[positive] <= 0).all()
+        assert (similarity.grad[~positive] >= 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_rows_without_negatives_have_finite_gradients(chosen: Pretrain, name: str) -> None:
+    similarity, positive = batch(0)
+    positive[1], positive[:, 2] = True, True
+    for truth in (positive, torch.ones_like(positive)):
+        given = similarity.clone().requires_grad_()
+        loss = LOSSES[name](given, truth, chosen)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(given.grad).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_without_positives_costs_nothing(chosen: Pretrain, name: str) -> None:
+    similarity = batch(0)[0].requires_grad_()
+    loss = LOSSES[name](similarity, torch.zeros(6, 5).bool(), chosen)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.isfinite(similarity.grad).all()
+
+
+def test_padding_does_not_weigh_in_the_logistic_loss() -> None:
+    cosine = torch.tensor([[0.9, 0.1, 0.7], [0.3, -0.2, 0.0]], requires_grad=True)
+    positive = torch.tensor([[True, False, False], [True, False, False]])
+    real = torch.tensor([[True, True, False], [True, True, False]])
+    loss = logistic_loss(cosine, positive, real, torch.tensor(10.0), torch.tensor(-5.0))
+    terms = [
+        math.log1p(math.exp(-(10 * c - 5) if p else 10 * c - 5)) for c, p in [(0.9, 1), (0.1, 0), (0.3, 1), (-0.2, 0)]
+    ]
+    assert loss.item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+    loss.backward()
+    assert not cosine.grad[:, 2].any()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "logistic"])
+def test_the_head_is_pulled_to_its_positives(kind: str) -> None:
+    logits, truth = batch(2)
+    logits.requires_grad_()
+    head_loss(logits, truth, kind).backward()  # type: ignore[arg-type]
+    assert (logits.grad[truth] <= 0).all()
+    assert (logits.grad[~truth] >= 0).all()
+
+
+def test_neighbours_follow_shared_labels() -> None:
+    truth = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]]).bool()
+    near = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]]), dim=1)
+    assert neighbour_loss(near, truth, 0.1) < neighbour_loss(near[[0, 2, 1, 3]], truth, 0.1)
+    alone = near.clone().requires_grad_()
+    loss = neighbour_loss(alone, torch.eye(4).bool(), 0.1)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.isfinite(alone.grad).all()

@@ -1,0 +1,98 @@
+"""The indexes behind one protocol: exact, recall, saved, damaged, built alike each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mufin_model.config import Index
+from mufin_model.errors import ArtefactError
+from mufin_model.retrieval.build_index import unit
+from mufin_model.retrieval.index import FILE, VectorIndex
+
+KINDS = ("flat", "hnsw", "ivf")
+
+
+def settings(kind: str) -> Index:
+    return Index(kind=kind, augment=False, hnsw_links=32, hnsw_effort=200, ivf_probes=24)
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(60, 24))
+    return unit(centres[rng.integers(0, 60, 3000)] + 0.4 * rng.normal(size=(3000, 24))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def queries(vectors: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return unit(vectors[rng.integers(0, len(vectors), 200)] + 0.05 * rng.normal(size=(200, 24))).astype(np.float32)
+
+
+def test_flat_is_exact(vectors: np.ndarray, queries: np.ndarray) -> None:
+    scores, rows = VectorIndex(vectors, settings("flat")).search(queries, 10)
+    exact = queries @ vectors.T
+    np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :10], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(exact, rows, 1), scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_ones_find_nearly_all(vectors: np.ndarray, queries: np.ndarray, kind: str) -> None:
+    _, exact = VectorIndex(vectors, settings("flat")).search(queries, 50)
+    scores, found = VectorIndex(vectors, settings(kind)).search(queries, 50)
+    recall = np.mean([len(set(a) & set(b)) / 50 for a, b in zip(exact, found, strict=True)])
+    assert recall >= 0.95
+    real = found >= 0
+    np.testing.assert_allclose(np.take_along_axis(queries @ vectors.T, found.clip(0), 1)[real], scores[real], atol=1e-5)
+    assert (np.diff(scores, axis=1) <= 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded(vectors: np.ndarray, queries: np.ndarray, kind: str, tmp_path: Path) -> None:
+    index = VectorIndex(vectors, settings(kind))
+    index.save(tmp_path)
+    loaded = VectorIndex.load(tmp_path)
+    assert len(loaded) == len(vectors)
+    for one, other in zip(index.search(queries, 20), loaded.search(queries, 20), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_vectors_give_equal_files(vectors: np.ndarray, kind: str, tmp_path: Path) -> None:
+    files = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        VectorIndex(vectors, settings(kind)).save(tmp_path / name)
+        files.append((tmp_path / name / FILE).read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_few_vectors_and_fewer_than_asked_for(vectors: np.ndarray, kind: str, n: int) -> None:
+    scores, rows = VectorIndex(vectors[:n], settings(kind)).search(vectors[:3], 100)
+    assert scores.shape == rows.shape == (3, n)
+    assert (np.sort(rows, axis=1) == np.arange(n)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_queries(vectors: np.ndarray, kind: str) -> None:
+    scores, rows = VectorIndex(vectors[:100], settings(kind)).search(vectors[:0], 7)
+    assert scores.shape == rows.shape == (0, 7)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "garbage"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_index_is_named(vectors: np.ndarray, kind: str, damage: str, tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    VectorIndex(vectors[:500], settings(kind)).save(tmp_path)
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"\xff" * len(whole)}[damage])
+    with pytest.raises(ArtefactError, match="does not load"):
+        VectorIndex.load(tmp_path)
