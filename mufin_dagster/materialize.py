@@ -231,11 +231,12 @@ def _table(rows: dict[tuple[str, str], Row]) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(width=1)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", width=8)
-    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
+    # only the last column may shrink: what a command says is longer than a terminal is wide
+    table.add_column(width=1, no_wrap=True)
+    table.add_column(width=max(len(row.name) for row in rows.values()), no_wrap=True)
+    table.add_column(width=6, justify="right", no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
     for row in rows.values():
         seconds = time.time() - row.began if row.state == "running" else row.seconds
         table.add_row(MARKS[row.state], row.name, f"{seconds:.0f} s" if seconds else "", escape(_note(row)))
