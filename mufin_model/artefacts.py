@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,13 +109,11 @@ class Workspace:
         aside = final.parent / f".{noun}.{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        began = time.monotonic()
         try:
             yield aside
             _swap(aside, final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        self._took(dataset, noun, time.monotonic() - began)
         shutil.rmtree(self.dataset(dataset) / ".state" / noun, ignore_errors=True)
 
     def seconds(self, dataset: str) -> dict[str, float]:
@@ -124,7 +121,8 @@ class Workspace:
         path = self.dataset(dataset) / ".state" / "seconds.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
-    def _took(self, dataset: str, noun: str, seconds: float) -> None:
+    def took(self, dataset: str, noun: str, seconds: float) -> None:
+        """Note how long a stage's run took."""
         folder = self.dataset(dataset) / ".state"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "seconds.json", self.seconds(dataset) | {noun: round(seconds, 1)})

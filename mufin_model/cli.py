@@ -1,6 +1,6 @@
 """The stage verbs: all that a GPU worker needs, without the orchestrator installed.
 
-    python -m mufin_model.cli pretrain --dataset demo -S pretrain.epochs=3
+python -m mufin_model.cli pretrain --dataset demo -S pretrain.epochs=3
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
@@ -73,7 +74,9 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    began = time.monotonic()
     importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
+    workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
 
 
 def _add(verb: str, text: str) -> None:

@@ -61,6 +61,11 @@ class Pretrain(Stage):
     negatives: Positive
     positive_threshold: float
     temperature: Rate
+    head: Literal["none", "softmax", "logistic"]
+    head_lr: Rate
+    head_weight: Annotated[float, Field(ge=0)]
+    neighbour_weight: Annotated[float, Field(ge=0)]
+    neighbour_temperature: Rate
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(gt=1)]
@@ -225,8 +230,7 @@ def _validate(raw: dict[str, Any], where: str) -> Settings:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             section = first["loc"][:-1]
-            model = Settings.model_fields[str(section[0])].annotation if section else Settings
-            assert isinstance(model, type) and issubclass(model, BaseModel)
+            model: Any = Settings.model_fields[str(section[0])].annotation if section else Settings
             raise _unknown(where, key, [".".join([*map(str, section), name]) for name in model.model_fields]) from error
         raise SettingError(
             f"{key}: {first['msg']}",

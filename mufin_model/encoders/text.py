@@ -25,6 +25,9 @@ class TextEncoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, tokenizer: Any, max_tokens: int) -> None:
         super().__init__()
+        if getattr(backbone, "pooler", None) is not None:
+            # Never used; loaded from a folder without one, its weights would be random.
+            backbone.pooler = None
         self.backbone, self.tokenizer, self.max_tokens = backbone, tokenizer, max_tokens
         self.width: int = backbone.config.hidden_size
 
@@ -77,8 +80,9 @@ def build(settings: Encode, texts: Iterable[str]) -> TextEncoder:
         backbone = AutoModel.from_pretrained(settings.text_backbone)
         tokenizer = AutoTokenizer.from_pretrained(settings.text_backbone)
     except Exception as error:
+        what = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SettingError(
-            f"cannot load the text backbone {settings.text_backbone!r}: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            f"cannot load the text backbone {settings.text_backbone!r}: {what}",
             where="encode.text_backbone",
             mend=f"name a transformers model or a local folder; offline, {OWN!r} needs neither",
         ) from error

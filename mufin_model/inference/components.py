@@ -20,6 +20,9 @@ from mufin_model.network.embedder import unit_vectors
 from mufin_model.network.score import label_side, score_shortlists
 from mufin_model.retrieval.index import VectorIndex
 
+FLAT = Index(kind="flat", augment=False, hnsw_links=1, hnsw_effort=1, ivf_probes=1)
+"""Exact search."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -44,6 +47,8 @@ class Scorer:
         self.index = VectorIndex.load(index)
         self.labels = np.load(index / "labels.npy")
         self.items = np.load(pretrained / "item_embeddings.npy")
+        head = pretrained / "head.npy"
+        self.head = np.load(head) if head.is_file() else None
         bags = Bags(catalog, self.pretrained.modalities)
         self.side = label_side(self.ranker, bags, self.pretrained.image, self.pretrained.text, catalog.n_seen)
         counts = catalog.label_counts()
@@ -65,6 +70,9 @@ class Scorer:
         queries = self.embed(items, modalities)
         _, shortlist = self.index.search(queries, self.settings.shortlist)
         near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
+        if self.head is not None:
+            best = VectorIndex(self.head, FLAT).search(queries, self.settings.shortlist)[1]
+            shortlist = np.concatenate([shortlist, best], axis=1)
         candidates = join(shortlist, near)
         siamese = self._cosines(queries, self.labels, candidates)
         parts = {
@@ -78,6 +86,7 @@ class Scorer:
                 candidates,
             ),
             "siamese": siamese,
+            **({} if self.head is None else {"head": self._cosines(queries, self.head, candidates)}),
             "neighbours": look_up(near, candidates),
             "frequency": self.frequency[candidates.clip(min=0)],
         }
@@ -89,8 +98,7 @@ class Scorer:
     def _neighbours(self, queries: np.ndarray, memory: Sequence[str]) -> sparse.csr_matrix:
         rows = np.concatenate([self.catalog.rows(split) for split in memory])
         links = sparse.vstack([self.catalog.links(split) for split in memory]).tocsr()
-        flat = Index(kind="flat", augment=False, hnsw_links=1, hnsw_effort=1, ivf_probes=1)
-        similarity, nearest = VectorIndex(self.items[rows], flat).search(queries, self.settings.neighbours)
+        similarity, nearest = VectorIndex(self.items[rows], FLAT).search(queries, self.settings.neighbours)
         return neighbour_scores(similarity, nearest, links)
 
     def _cosines(self, queries: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> np.ndarray:

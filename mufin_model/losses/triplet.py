@@ -32,6 +32,8 @@ def triplet_loss(similarity: Tensor, positive: Tensor, settings: Pretrain) -> Te
     real = torch.isfinite(negative)
     weight = torch.nan_to_num(torch.softmax(negative.detach() / SHARPNESS, dim=1))
     label, item = hard.nonzero(as_tuple=True)
-    gap = negative[label] - by_label[label, item].unsqueeze(1) + settings.margin  # [pairs, n]
+    # embedding(): as negative[label], with a gradient that is summed in the same order each time.
+    against = torch.nn.functional.embedding(label, negative)
+    gap = against - by_label[label, item].unsqueeze(1) + settings.margin  # [pairs, n]
     hinge = torch.where(real[label], gap.clamp(min=0), torch.zeros_like(gap))
     return (weight[label] * hinge).sum(1).mean()

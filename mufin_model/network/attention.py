@@ -99,8 +99,9 @@ class CrossAttention(Attention):
         Returns:
             [B, S, M, D].
         """
-        key, value, mask = tables.key[labels], tables.value[labels], tables.mask[labels]  # [B, S, H, K, D], [B, S, K]
-        logits = torch.einsum("bmd,bshkd->bshmk", x, key) + tables.bias[labels].unsqueeze(-2)
+        key, value = gather(tables.key, labels), gather(tables.value, labels)  # [B, S, H, K, D]
+        mask = tables.mask[labels]  # [B, S, K]
+        logits = torch.einsum("bmd,bshkd->bshmk", x, key) + gather(tables.bias, labels).unsqueeze(-2)
         weights = self.dropout(attention_weights(logits, mask[:, :, None, None, :]))
         mixed = torch.einsum("bshmk,bshkd->bsmd", weights, value)
         return self.norm(mixed + self.out.bias + x.unsqueeze(1))
@@ -110,6 +111,12 @@ def attention_weights(logits: Tensor, mask: Tensor) -> Tensor:
     """Softmax over real places; all zero where a row has none (an empty bag), never NaN."""
     weights = torch.softmax(logits.masked_fill(~mask, float("-inf")).float(), dim=-1)
     return torch.nan_to_num(weights, nan=0.0).to(logits.dtype)
+
+
+def gather(table: Tensor, at: Tensor) -> Tensor:
+    """table[at] along the first dimension; unlike indexing, its gradient is summed in the same order each time."""
+    flat = torch.nn.functional.embedding(at, table.flatten(1))
+    return flat.unflatten(-1, table.shape[1:])
 
 
 def pool(bags: Tensor, mask: Tensor) -> Tensor:

@@ -30,3 +30,17 @@ class Classifiers(nn.Module):
             return embeddings
         share = torch.softmax(self.mixture(labels), dim=1)
         return normalize(share[:, :1] * normalize(self.free(labels), dim=1) + share[:, 1:] * embeddings, dim=1)
+
+
+class Head(nn.Module):
+    """One free vector a label, scored by a scaled cosine against every item (the full one-vs-all form of Renee)."""
+
+    def __init__(self, n_labels: int, dimension: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(n_labels, dimension) / dimension**0.5)
+        self.scale = nn.Parameter(torch.tensor(15.0))
+        self.shift = nn.Parameter(torch.tensor(-7.0))
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Unit vectors [B, D] to logits [B, L]."""
+        return self.scale * (items @ normalize(self.vectors, dim=1).T) + self.shift

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mufin_model.config import Pretrain
 from mufin_model.encoders.image import ImageEncoder, augment
 from mufin_model.encoders.text import TextEncoder
-from mufin_model.network.attention import SelfAttention, pool
+from mufin_model.network.attention import SelfAttention, gather, pool
 from mufin_model.network.bags import BagBatch, Bags
 
 
@@ -55,8 +55,20 @@ class TunedTexts(nn.Module):
         return self.backbone(self.ids[at, :longest].to(rows.device), self.mask[at, :longest].to(rows.device))
 
 
-def projection(width: int, dimension: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, dimension), nn.LayerNorm(dimension))
+class Projection(nn.Module):
+    """A backbone's vectors to D: a linear map, joined by a non-linear one that starts at zero; then layer norm."""
+
+    def __init__(self, width: int, dimension: int, dropout: float) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(width, dimension), nn.LayerNorm(dimension)
+        self.branch = nn.Sequential(
+            nn.Linear(width, 2 * dimension), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dimension, dimension)
+        )
+        nn.init.zeros_(self.branch[-1].weight)
+        nn.init.zeros_(self.branch[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x) + self.branch(x))
 
 
 class Embedder(nn.Module):
@@ -67,8 +79,8 @@ class Embedder(nn.Module):
     ) -> None:
         super().__init__()
         self.images, self.texts = images, texts
-        self.project_image = projection(images.width, settings.dimension)
-        self.project_text = projection(texts.width, settings.dimension)
+        self.project_image = Projection(images.width, settings.dimension, settings.dropout)
+        self.project_text = Projection(texts.width, settings.dimension, settings.dropout)
         self.attention = (
             SelfAttention(settings.dimension, settings.heads, settings.dropout) if settings.self_attention else None
         )
@@ -91,7 +103,7 @@ def assemble(batch: BagBatch, image: Tensor, text: Tensor) -> tuple[Tensor, Tens
     """Vectors of a batch's distinct images [U, D] and texts [B, D] as bags [B, M + 1, D] with their mask."""
     # A batch without any image still has one padded place, which needs a row to point at.
     image = image if len(image) else text.new_zeros(1, text.shape[1])
-    bags = torch.cat([image[batch.image_index], text.unsqueeze(1)], dim=1)
+    bags = torch.cat([gather(image, batch.image_index), text.unsqueeze(1)], dim=1)
     return bags, torch.cat([batch.image_mask, batch.text_mask.unsqueeze(1)], dim=1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mufin_model.network.attention import CrossAttention, LabelTables, SelfAttention, pool
+from mufin_model.network.attention import CrossAttention, LabelTables, SelfAttention, gather, pool
 from mufin_model.network.bags import BagBatch
 from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.embedder import assemble, attend
@@ -74,6 +74,6 @@ class Ranker(nn.Module):
     ) -> Tensor:
         """Cosines [B, S] of items with the labels `at` [B, S], rows of `tables` and `weights`."""
         if self.cross is None or tables is None:
-            return torch.einsum("bd,bsd->bs", unit, weights[at])
+            return torch.einsum("bd,bsd->bs", unit, gather(weights, at))
         adapted = pool(self.cross.adapt(bags, tables, at), mask.unsqueeze(1))
-        return (adapted * weights[at]).sum(-1)
+        return (adapted * gather(weights, at)).sum(-1)

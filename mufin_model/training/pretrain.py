@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
@@ -25,8 +26,11 @@ from mufin_model.catalog.links import contains
 from mufin_model.config import Pretrain, Settings
 from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
 from mufin_model.losses import LOSSES
+from mufin_model.losses.head import head_loss
+from mufin_model.losses.neighbour import neighbour_loss
 from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
+from mufin_model.network.classifiers import Head
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
 from mufin_model.progress import say, track
 from mufin_model.training.batching import balanced_clusters, batches
@@ -40,16 +44,32 @@ class PretrainStep(nn.Module):
 
     seen: Tensor
 
-    def __init__(self, embedder: Embedder, settings: Pretrain, n_train: int) -> None:
+    def __init__(self, embedder: Embedder, settings: Pretrain, n_train: int, n_labels: int) -> None:
         super().__init__()
         self.embedder, self.settings = embedder, settings
+        self.head = None if settings.head == "none" else Head(n_labels, settings.dimension)
         self.register_buffer("seen", torch.zeros(n_train, settings.dimension))
 
-    def forward(self, rows: Tensor, items: BagBatch, labels: BagBatch, positive: Tensor) -> Tensor:
-        """Loss of B items (their places among the training items in `rows`), U labels and truth [B, U]."""
+    def forward(
+        self, rows: Tensor, items: BagBatch, labels: BagBatch, positive: Tensor, truth: Tensor | None
+    ) -> Tensor:
+        """The step's loss.
+
+        Args:
+            rows: places of the B items among the training items.
+            items, labels: bags of B items and U labels.
+            positive: True where relevant, [B, U].
+            truth: True where relevant, over all labels [B, L]; for the head and the neighbour loss alone.
+        """
         item, label = self.embedder(items), self.embedder(labels)
         self.seen[rows] = item.detach().to(self.seen.dtype)
-        return LOSSES[self.settings.loss](item @ label.T, positive, self.settings)
+        chosen = self.settings
+        loss: Tensor = LOSSES[chosen.loss](item @ label.T, positive, chosen)
+        if self.head is not None and truth is not None:
+            loss = loss + chosen.head_weight * head_loss(self.head(item), truth, chosen.head)
+        if chosen.neighbour_weight and truth is not None:
+            loss = loss + chosen.neighbour_weight * neighbour_loss(item, truth, chosen.neighbour_temperature)
+        return loss
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -69,13 +89,15 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         backbones = Backbones.load(encoded / "backbones")
         embedder = Embedder(*_sources(chosen, catalog, encoded, backbones, state), chosen)
         embedder.to(accelerate.device)
-        step = PretrainStep(embedder, chosen, len(catalog.rows("train"))).to(accelerate.device)
+        step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen).to(accelerate.device)
         curve = fit(accelerate, step, _plan(settings, catalog, bags, step, state, encoded))
         backbones.save(folder / "backbones")
         save_model(embedder, str(folder / "model.safetensors"))
         config = chosen.model_dump(include={"modalities", "dimension", "heads", "self_attention", "dropout"})
         write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
         write_curve(folder / "loss.csv", curve)
+        if step.head is not None:
+            np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
         _write_vectors(folder, embedder, bags, len(catalog.images))
     say(f"pretrained on {len(step.seen):,} items and {catalog.n_seen:,} labels")
 
@@ -106,6 +128,7 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
     train, links = catalog.rows("train"), catalog.links("train")
     linked = np.flatnonzero(np.diff(links.indptr))
     embedder = step.embedder
+    over_all = chosen.head != "none" or chosen.neighbour_weight > 0
     clusters: dict[str, Any] = {"epoch": -1, "rows": []}
 
     def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
@@ -129,12 +152,14 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
             positive = torch.from_numpy(links[rows][:, labels].toarray() > 0)
             items = bags.take(train[rows], limit=chosen.images_per_bag, drop=chosen.modality_dropout, rng=rng)
             targets = bags.take(bags.labels(labels), limit=chosen.images_per_bag, rng=rng)
-            yield torch.from_numpy(rows).to(device), items.to(device), targets.to(device), positive.to(device)
+            truth = torch.from_numpy(links[rows].toarray() > 0).to(device) if over_all else None
+            yield torch.from_numpy(rows).to(device), items.to(device), targets.to(device), positive.to(device), truth
 
     tuned = [s.backbone for s in (embedder.images, embedder.texts) if not isinstance(s, FrozenVectors)]
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
     if embedder.attention is not None:
         own.append(embedder.attention)
+    heads = [] if step.head is None else [Group(step.head, chosen.head_lr)]
     steps = len(batches(linked, chosen.batch_size))
     return Plan(
         name="pretrain",
@@ -142,7 +167,7 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
         epochs=passes(chosen.epochs, chosen.least_steps, steps),
         warmup=chosen.warmup,
         weight_decay=chosen.weight_decay,
-        groups=[Group(own, chosen.lr), *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
+        groups=[Group(own, chosen.lr), *heads, *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
         batches=epoch_batches,
         steps=steps,
         validate=lambda: _validate(embedder, bags, catalog),
@@ -184,7 +209,7 @@ def _write_vectors(folder: Path, embedder: Embedder, bags: Bags, n_images: int) 
             encode(torch.arange(at, min(at + 512, count), device=device)).float().cpu()
             for at in track(range(0, count, 512), f"re-encode {what}")
         ]
-        return torch.cat(parts) if parts else torch.zeros(0, embedder.project_text[0].out_features)
+        return torch.cat(parts) if parts else torch.zeros(0, embedder.project_text.linear.out_features)
 
     image = table(embedder.image, n_images, "images")
     text = table(embedder.text, bags.n_items + bags.n_labels, "texts")
