@@ -7,6 +7,7 @@ everything runs where no weights can be fetched; any other name or folder is loa
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,13 @@ def _own(settings: Encode, texts: Iterable[str]) -> TextEncoder:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     texts = list(texts)
     trainer = BertWordPieceTokenizer(lowercase=True)
-    trainer.train_from_iterator(texts, vocab_size=settings.text_vocabulary, min_frequency=2, show_progress=False)
+    trainer.train_from_iterator(
+        texts,
+        vocab_size=settings.text_vocabulary,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_continuations(trainer, texts)],
+    )
     tokenizer = BertTokenizerFast(vocab=trainer.get_vocab(), do_lower_case=True)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -115,6 +122,19 @@ def _own(settings: Encode, texts: Iterable[str]) -> TextEncoder:
     if settings.text_start == "lsa":
         _start_at_lsa(encoder, texts)
     return encoder
+
+
+def _continuations(trainer: Any, texts: Iterable[str], most: int = 1000) -> list[str]:
+    """The pieces `##x` of one character, most frequent first.
+
+    Left to itself the trainer numbers them in the order of a hash table and breaks ties by number, so that
+    every run would have another vocabulary.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for word, _ in trainer.pre_tokenizer.pre_tokenize_str(trainer.normalizer.normalize_str(text)):
+            counts.update(word[1:])
+    return ["##" + character for character in sorted(counts, key=lambda c: (-counts[c], c))[:most]]
 
 
 def _start_at_lsa(encoder: TextEncoder, texts: Sequence[str]) -> None:
