@@ -13,6 +13,8 @@ import pytest
 # No test may wait for a network that is not there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tensors this small only wait for each other's threads, minutes where the cores are busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mufin_model.errors import SettingError
-from mufin_model.network.attention import Attention, CrossAttention, SelfAttention, pool
+from mufin_model.network.attention import Attention, CrossAttention, SelfAttention, gather, pool
 
 D = 6
 
@@ -162,3 +162,19 @@ def test_folded_cross_attention_has_the_same_gradient() -> None:
         gradients.append({name: p.grad for name, p in block.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-4, rtol=1e-3)
+
+
+def test_gathered_rows_sum_their_gradient_alike_each_time() -> None:
+    """Indexing does not, with several threads: then no two trainings would be the same."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    table, at = torch.randn(50, 2, 3, 16), torch.randint(0, 50, (64, 40))
+    aim = torch.randn(64, 40, 2, 3, 16)
+    assert torch.equal(gather(table, at), table[at])
+    gradients = []
+    for _ in range(5):
+        given = table.clone().requires_grad_()
+        (gather(given, at) * aim).sum().backward()
+        gradients.append(given.grad)
+    torch.set_num_threads(threads)
+    assert all(torch.equal(gradients[0], gradient) for gradient in gradients)

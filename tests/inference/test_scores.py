@@ -1,0 +1,239 @@
+"""Candidates, fusion and predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import sparse
+
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
+from mufin_model.inference.components import Scorer
+from mufin_model.inference.fusion import Fusion, choose
+from mufin_model.inference.predict import as_csr, choose_fusion
+from mufin_model.retrieval.build_index import augmented, unit
+
+NAMES = ("mufin", "siamese", "classifier", "neighbours", "text_only", "image_only", "zero_shot")
+
+
+@pytest.fixture(scope="module")
+def catalog(built) -> Catalog:
+    return Catalog.load(built.noun("raw_descriptors"))
+
+
+@pytest.fixture(scope="module")
+def scorer(built, catalog: Catalog) -> Scorer:
+    folders = [built.noun(n) for n in ("pretrained_model", "anns_index", "finetuned_classifiers")]
+    return Scorer(catalog, *folders, built.settings.predict)
+
+
+def test_join_is_the_union() -> None:
+    rng = np.random.default_rng(0)
+    shortlist = np.stack([rng.permutation(30)[:6] for _ in range(20)])
+    shortlist[3, 2:], shortlist[4] = -1, -1
+    near = sparse.random(20, 30, 0.1, "csr", np.float32, rng)
+    near[4] = 0
+    near.eliminate_zeros()
+    joined = join(shortlist, near)
+    for row in range(20):
+        expected = set(shortlist[row][shortlist[row] >= 0]) | set(near[row].indices)
+        real = joined[row][joined[row] >= 0]
+        assert len(real) == len(expected)
+        assert set(real) == expected
+    assert joined.shape[1] == max((joined >= 0).sum(1))
+    assert join(shortlist[:0], near[:0]).shape[0] == 0
+
+
+def test_neighbour_scores_are_the_loop() -> None:
+    rng = np.random.default_rng(0)
+    links = sparse.random(12, 9, 0.3, "csr", np.float32, rng)
+    links.data[:] = 1
+    similarity, rows = rng.random((7, 4)).astype(np.float32), rng.integers(0, 12, (7, 4))
+    rows[2, 1:], rows[5] = -1, -1
+    with np.errstate(invalid="ignore"):
+        found = neighbour_scores(similarity, rows, links).toarray()
+    for i in range(7):
+        real = rows[i] >= 0
+        weight = np.exp(similarity[i][real] / NEIGHBOUR_TEMPERATURE)
+        expected = sum(
+            (w / weight.sum() * links[r].toarray()[0] for w, r in zip(weight, rows[i][real], strict=True)), np.zeros(9)
+        )
+        np.testing.assert_allclose(found[i], expected, atol=1e-5)
+
+
+def test_top_of_rows_is_the_loop() -> None:
+    rng = np.random.default_rng(0)
+    scores = sparse.random(15, 40, 0.3, "csr", np.float32, rng)
+    scores.data -= 0.5
+    top = top_of_rows(scores, 5)
+    for row in range(15):
+        expected = sorted(scores[row].data, reverse=True)[:5]
+        assert sorted(top[row].data, reverse=True) == expected
+        dense = scores[row].toarray()[0]
+        np.testing.assert_array_equal(dense[top[row].indices], top[row].data)
+    assert top_of_rows(scores[:0], 5).shape == (0, 40)
+
+
+def components(seed: int = 0):
+    rng = np.random.default_rng(seed)
+    positive = rng.random((300, 20)) < 0.15
+    real = rng.random((300, 20)) < 0.9
+    positive &= real
+    noise = {name: rng.normal(size=(300, 20)).astype(np.float32) for name in ("anchor", "noise", "other")}
+    informative = (positive + 0.3 * rng.normal(size=(300, 20))).astype(np.float32) * 7 + 100
+    parts = {"anchor": noise["anchor"], "noise": noise["noise"], "good": informative, "other": noise["other"]}
+    return {k: np.where(real, v, -np.inf).astype(np.float32) for k, v in parts.items()}, real, positive
+
+
+def test_fusion_prefers_what_informs() -> None:
+    parts, real, positive = components()
+    fusion = choose(parts, real, positive, positive.sum(1))
+    assert fusion.weights["good"] >= 3
+    assert max(fusion.weights["noise"], fusion.weights["other"]) <= 0.5
+    fused = fusion(parts)
+    assert np.isneginf(fused[~real]).all()
+    assert np.isfinite(fused[real]).all()
+    good = {"good": parts["good"], **{k: v for k, v in parts.items() if k != "good"}}
+    weights = choose(good, real, positive, positive.sum(1)).weights
+    assert weights["good"] == 1
+    assert max(v for k, v in weights.items() if k != "good") <= 0.2
+
+
+def test_fusion_of_constants_and_of_nothing() -> None:
+    parts, real, positive = components()
+    parts["flat"] = np.where(real, np.float32(3.3), -np.inf).astype(np.float32)
+    fusion = choose(parts, real, positive, positive.sum(1))
+    assert np.isfinite(fusion(parts)[real]).all()
+    empty = {k: v[:0] for k, v in parts.items()}
+    alone = choose(empty, real[:0], positive[:0], positive[:0].sum(1))
+    assert alone.weights["anchor"] == 1
+    assert sum(alone.weights.values()) == 1
+    assert np.isfinite(alone(parts)[real]).all()
+    json.dumps(dataclasses.asdict(alone), allow_nan=False)
+
+
+def test_a_weight_of_zero_leaves_a_part_out() -> None:
+    fusion = Fusion({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, {"a": 2.0, "b": 1.0})
+    np.testing.assert_array_equal(fusion({"a": np.array([[4.0]]), "b": np.array([[np.nan]])}), [[2.0]])
+
+
+def test_predictions_are_valid_csr_without_filter_pairs(built, catalog: Catalog) -> None:
+    filters = catalog.filters("test")
+    assert filters.nnz
+    for name in NAMES:
+        matrix = sparse.load_npz(built.noun("predictions") / f"{name}.npz")
+        zero_shot = name == "zero_shot"
+        assert matrix.format == "csr"
+        assert matrix.dtype == np.float32
+        width = catalog.n_labels - catalog.n_seen if zero_shot else catalog.n_seen
+        assert matrix.shape == (len(catalog.rows("test")), width)
+        matrix.check_format(full_check=True)
+        assert matrix.has_canonical_format
+        assert np.diff(matrix.indptr).max() <= 10
+        assert np.isfinite(matrix.data).all()
+        if not zero_shot:
+            assert np.diff(matrix.indptr).min() == 10
+            assert filters.multiply(matrix != 0).nnz == 0
+
+
+def test_filter_pairs_are_removed_before_the_top(scorer: Scorer, catalog: Catalog) -> None:
+    test = catalog.rows("test")
+    scored = scorer(test, ["train", "val"], ("image", "text"))
+    scores = np.where(scored.real, scored.components["siamese"], -np.inf)
+    best = scored.candidates[np.arange(len(test)), scores.argmax(1)]
+    ban = sparse.csr_matrix((np.ones(len(test), np.float32), (np.arange(len(test)), best)), (len(test), catalog.n_seen))
+    kept = as_csr(scored, scores, catalog.n_seen, ban, 3)
+    assert np.diff(kept.indptr).tolist() == [3] * len(test)
+    assert kept.multiply(ban).nnz == 0
+
+
+def test_components_are_what_they_say(scorer: Scorer, catalog: Catalog) -> None:
+    test = catalog.rows("test")[:8]
+    scored = scorer(test, ["train"], ("image", "text"))
+    queries = scorer.items[test]
+    np.testing.assert_allclose(scorer.embed(test, ("image", "text")), queries, atol=1e-5)
+    for row in range(len(test)):
+        for place, label in enumerate(scored.candidates[row]):
+            if label < 0:
+                assert all(np.isneginf(part[row, place]) for part in scored.components.values())
+            else:
+                assert scored.components["siamese"][row, place] == pytest.approx(
+                    float(queries[row] @ scorer.labels[label]), abs=1e-5
+                )
+    counts = catalog.label_counts()
+    real = scored.real
+    order = np.argsort(scored.components["frequency"][real], kind="stable")
+    assert (np.diff(counts[scored.candidates[real][order]]) >= 0).all()
+
+
+def test_test_links_change_no_prediction(built, catalog: Catalog, tmp_path) -> None:
+    """Weights are chosen on validation items, neighbours found among training items."""
+    other = built.branch(tmp_path, ("encode", "pretrain", "index", "mine", "finetune"))
+    folder = other.workspace.path(other.dataset, "raw_descriptors")
+    shutil.copytree(built.noun("raw_descriptors"), folder)
+    links = pl.read_parquet(folder / "links.parquet")
+    rng = np.random.default_rng(0)
+    held = links["split"].is_in(["test", "zero_shot"])
+    test = links.filter(held)
+    shuffled = test.with_columns(pl.Series("label", rng.permutation(test["label"].to_numpy()), dtype=pl.UInt32))
+    pl.concat([links.filter(~held), shuffled.unique(["item", "label"])]).write_parquet(folder / "links.parquet")
+    assert (Catalog.load(folder).links("test") != catalog.links("test")).nnz
+    other.run("predict")
+    for path in built.noun("predictions").iterdir():
+        assert path.read_bytes() == (other.noun("predictions") / path.name).read_bytes(), path.name
+
+
+def test_validation_links_are_not_looked_up_when_weights_are_chosen(scorer: Scorer, catalog: Catalog) -> None:
+    asked = []
+
+    def spy(items, memory, modalities):
+        asked.append((items.tolist(), list(memory)))
+        return scorer(items, memory, modalities)
+
+    choose_fusion(spy, catalog, ("image", "text"))  # type: ignore[arg-type]
+    assert asked == [(catalog.rows("val").tolist(), ["train"])]
+
+
+def test_mined_positives_are_the_training_links(built, catalog: Catalog) -> None:
+    labels, scores, positive = (
+        np.load(built.noun("mined_negatives") / f"{n}.npy") for n in ("labels", "scores", "positive")
+    )
+    truth = catalog.links("train").toarray() > 0
+    assert labels.shape == scores.shape == positive.shape == (len(truth), 20)
+    assert (labels >= 0).all()
+    np.testing.assert_array_equal(positive, np.take_along_axis(truth, labels.astype(int), 1))
+    items = np.load(built.noun("pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
+    vectors = np.load(built.noun("anns_index") / "labels.npy")[: catalog.n_seen]
+    exact = items @ vectors.T
+    np.testing.assert_allclose(scores, -np.sort(-exact, 1)[:, :20], atol=2e-3)
+
+
+def test_augmented_vectors_are_the_mean_of_three(built, catalog: Catalog) -> None:
+    folder = built.noun("pretrained_model")
+    items, labels, image, text = (
+        np.load(folder / f"{n}.npy") for n in ("item_embeddings", "label_embeddings", "image", "text")
+    )
+    own = text[len(items) :]
+    found = np.load(built.noun("anns_index") / "labels.npy")
+    train, links = catalog.rows("train"), catalog.links("train").tocsc()
+    for modalities in (["image", "text"], ["text"], ["image"]):
+        made = augmented(catalog, items, labels, image, own, modalities)
+        if len(modalities) == 2:
+            np.testing.assert_allclose(made, found, atol=1e-5)
+        for label in range(catalog.n_labels):
+            sums = unit(labels[label : label + 1])[0].copy()
+            if label < catalog.n_seen:
+                sums += unit(items[train[links[:, label].indices]].sum(0, keepdims=True))[0]
+            rows = catalog.labels["images"][label].to_list() if "image" in modalities else []
+            unimodal = [unit(image[r : r + 1])[0] for r in rows]
+            if catalog.labels["text"][label] and "text" in modalities:
+                unimodal.append(unit(own[label : label + 1])[0])
+            if unimodal:
+                sums += unit(np.sum(unimodal, axis=0, keepdims=True))[0]
+            np.testing.assert_allclose(made[label], unit(sums[None])[0], atol=1e-4)
+    assert catalog.n_labels > catalog.n_seen
