@@ -77,7 +77,7 @@ class Pretrain(Stage):
     cluster_after: int
     cluster_every: Positive
     cluster_leaf: Positive
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"]
+    mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Index(Stage):
@@ -112,7 +112,6 @@ class Predict(Stage):
     shortlist: Positive
     top_k: Positive
     neighbours: Positive
-    batch_size: Positive
 
 
 class Evaluate(Stage):

@@ -66,3 +66,12 @@ def score_shortlists(
         out[rows] = ranker.score(*item, *labels, places).float().cpu().numpy()
     out[shortlist < 0] = -np.inf
     return out
+
+
+@torch.inference_mode()
+def nearest(queries: Tensor, vectors: Tensor, k: int, batch: int = 256) -> np.ndarray:
+    """Rows of the k vectors [L, D] of the largest inner product with each query [n, D]: int64 [n, k], best first."""
+    k = min(k, len(vectors))
+    parts = [torch.zeros(0, k, dtype=torch.int64)]
+    parts += [(some @ vectors.T).topk(k, dim=1).indices for some in queries.split(batch)]
+    return torch.cat(parts).numpy()

@@ -41,6 +41,6 @@ def _halve(vectors: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> t
 
 
 def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut an order of rows into batches as equal as can be, none of them of one row alone."""
-    count = max(1, min(round(len(order) / size), len(order) // 2))
+    """Cut an order of rows into batches as equal as can be, of at most `size`, but of two rows at least."""
+    count = max(1, min(-(-len(order) // size), len(order) // 2))
     return np.array_split(order, count) if len(order) else []

@@ -28,7 +28,7 @@ from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.ranker import Ranker
-from mufin_model.network.score import label_side, score_shortlists
+from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import say
 from mufin_model.training.batching import batches
 from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
@@ -85,6 +85,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     step = FinetuneStep(ranker)
     image, text = pretrained.image, pretrained.text
     train, links = catalog.rows("train"), catalog.links("train")
+    drop = settings.pretrain.modality_dropout
     sampler = ShortlistSampler(links, mined, chosen)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
@@ -93,7 +94,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         for rows in batches(rng.permutation(sampler.usable), chosen.batch_size):
             drawn, positive, real = sampler.draw(rows, rng)
             unique, at = np.unique(drawn, return_inverse=True)
-            item_bags = bags.take(train[rows], drop=settings.pretrain.modality_dropout, rng=rng).to(device)
+            item_bags = bags.take(train[rows], drop=drop, rng=rng).to(device)
             label_bags = bags.take(bags.labels(unique)).to(device)
             yield (
                 (item_bags, image[item_bags.images], text[item_bags.texts]),
@@ -103,7 +104,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
 
     rows = catalog.rows("val")[:2000]
     truth = catalog.links("val")[: len(rows)]
-    shortlist = torch.from_numpy(items[rows] @ start.numpy().T).topk(min(50, catalog.n_seen), dim=1).indices.numpy()
+    shortlist = nearest(torch.from_numpy(items[rows]), start, 50)
 
     def validate() -> float:
         side = label_side(ranker, bags, image, text, catalog.n_seen)
@@ -124,7 +125,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             steps=steps,
             validate=validate,
             state=workspace.state(dataset, NOUN),
-            key=[settings.seed, chosen.model_dump(), store.stamps(folder), store.stamps(mined)],
+            key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, (catalog.folder, folder, mined))],
         )
         curve = fit(accelerate, step, plan)
         _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)

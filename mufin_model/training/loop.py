@@ -62,12 +62,12 @@ class Plan:
     key: Any
 
 
-def accelerator(mixed_precision: Literal["auto", "no", "bf16", "fp16"]) -> Accelerator:
+def accelerator(mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Accelerator:
     """Where and how precisely to compute: bf16 where a GPU has it, fp32 on a CPU."""
     if mixed_precision == "auto":
         fits = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        mixed_precision = "bf16" if fits else "no"
-    return Accelerator(mixed_precision=mixed_precision)
+        mixed_precision = "bf16" if fits else "fp32"
+    return Accelerator(mixed_precision="no" if mixed_precision == "fp32" else mixed_precision)
 
 
 def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:

@@ -32,6 +32,7 @@ from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.classifiers import Head
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
+from mufin_model.network.score import nearest
 from mufin_model.progress import say, track
 from mufin_model.training.batching import balanced_clusters, batches
 from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
@@ -43,12 +44,15 @@ class PretrainStep(nn.Module):
     """One step of Module I. Keeps the item embeddings seen in training, for the next clustering."""
 
     seen: Tensor
+    cluster: Tensor
 
     def __init__(self, embedder: Embedder, settings: Pretrain, n_train: int, n_labels: int) -> None:
         super().__init__()
         self.embedder, self.settings = embedder, settings
         self.head = None if settings.head == "none" else Head(n_labels, settings.dimension)
         self.register_buffer("seen", torch.zeros(n_train, settings.dimension))
+        # In the checkpoint, so that a resumed run goes on with the clusters it had.
+        self.register_buffer("cluster", torch.zeros(n_train, dtype=torch.int64))
 
     def forward(
         self, rows: Tensor, items: BagBatch, labels: BagBatch, positive: Tensor, truth: Tensor | None
@@ -129,17 +133,17 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
     linked = np.flatnonzero(np.diff(links.indptr))
     embedder = step.embedder
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
-    clusters: dict[str, Any] = {"epoch": -1, "rows": []}
 
     def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
         if epoch < chosen.cluster_after:
             return rng.permutation(linked)
-        made_at = epoch - (epoch - chosen.cluster_after) % chosen.cluster_every
-        if clusters["epoch"] != made_at:
+        if (epoch - chosen.cluster_after) % chosen.cluster_every == 0:
             vectors = step.seen.cpu().numpy()[linked]
-            found = balanced_clusters(vectors, chosen.cluster_leaf, np.random.default_rng([settings.seed, made_at]))
-            clusters.update(epoch=made_at, rows=[linked[rows] for rows in found])
-        return np.concatenate([clusters["rows"][i] for i in rng.permutation(len(clusters["rows"]))])
+            found = balanced_clusters(vectors, chosen.cluster_leaf, np.random.default_rng([settings.seed, epoch]))
+            for number, rows in enumerate(found):
+                step.cluster[torch.from_numpy(linked[rows])] = number
+        cluster = step.cluster.cpu().numpy()[linked]
+        return linked[np.argsort(rng.permutation(cluster.max() + 1)[cluster], kind="stable")]
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 1, epoch])
@@ -172,7 +176,7 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
         steps=steps,
         validate=lambda: _validate(embedder, bags, catalog),
         state=state,
-        key=[settings.seed, chosen.model_dump(), store.stamps(encoded)],
+        key=[settings.seed, chosen.model_dump(), store.stamps(catalog.folder), store.stamps(encoded)],
     )
 
 
@@ -194,8 +198,8 @@ def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
     if not len(rows):
         return 0.0
     labels = embed(embedder, bags, bags.labels(np.arange(catalog.n_seen)))
-    best = (embed(embedder, bags, rows) @ labels.T).argmax(1).numpy()
-    return float(contains(truth, best[:, None]).mean())
+    best = nearest(embed(embedder, bags, rows), labels, 1)
+    return float(contains(truth, best).mean())
 
 
 @torch.inference_mode()

@@ -62,11 +62,7 @@ def same(one: Path, other: Path) -> None:
     [
         ("pretrain", ()),
         ("pretrain", ("pretrain.cluster_after=9", "pretrain.train_backbones=false")),
-        pytest.param(
-            "pretrain",
-            ("pretrain.cluster_every=5", "pretrain.train_backbones=false"),
-            marks=pytest.mark.xfail(reason="clusters of an earlier epoch are made anew from later embeddings"),
-        ),
+        ("pretrain", ("pretrain.cluster_after=1", "pretrain.cluster_every=5", "pretrain.train_backbones=false")),
         ("finetune", ()),
     ],
 )
