@@ -2,7 +2,7 @@
 
     settings = load(workspace.params, "demo", ["pretrain.lr=3e-4"])
 
-Order of precedence: params.yaml's stage section, then its `per_dataset.<name>` section, then overrides.
+Later wins: params.yaml's stage section, its `per_dataset.<name>` section, then the overrides in their order.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ class Finetune(Stage):
 
 
 class Predict(Stage):
+    components: list[Literal["classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)
     shortlist: Positive
     top_k: Positive
     neighbours: Positive
@@ -153,7 +154,8 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     Args:
         path: params.yaml.
         dataset: one of its `datasets`.
-        overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML.
+        overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML; `preset=name`
+            stands for all the settings under that name in `presets`.
 
     Raises:
         SettingError: a key is unknown (the nearest match is named), a value is out of range or not YAML.
@@ -162,6 +164,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     raw = read(path)
     known = raw.pop("datasets", [])
     per_dataset = raw.pop("per_dataset", None) or {}
+    presets = raw.pop("presets", None) or {}
     if dataset not in known:
         raise DatasetError(
             f"no dataset named {dataset!r}",
@@ -169,12 +172,15 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
             rows=list(known),
             mend=_nearest(dataset, known) or "mufin add NAME PATH registers one",
         )
-    for section, values in (per_dataset.get(dataset) or {}).items():
-        if section not in STAGES:
-            raise _unknown(f"{path}, key per_dataset.{dataset}", section, STAGES)
-        raw[section] = {**(raw.get(section) or {}), **(values or {})}
+    _merge(raw, per_dataset.get(dataset) or {}, f"{path}, key per_dataset.{dataset}")
     for override in overrides:
-        _apply(raw, override)
+        key, _, name = override.partition("=")
+        if key == "preset":
+            if name not in presets:
+                raise _unknown(f"{path}, key presets", name, presets)
+            _merge(raw, presets[name] or {}, f"{path}, key presets.{name}")
+        else:
+            _apply(raw, override)
     return _validate(raw, str(path))
 
 
@@ -206,6 +212,13 @@ def parse_override(override: str) -> tuple[list[str], Any]:
         return key.strip().split("."), yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
         raise SettingError(f"the value of {key} is no YAML: {value!r}", mend="write it as in params.yaml") from error
+
+
+def _merge(raw: dict[str, Any], sections: dict[str, Any], where: str) -> None:
+    for section, values in sections.items():
+        if section not in STAGES:
+            raise _unknown(where, section, STAGES)
+        raw[section] = {**(raw.get(section) or {}), **(values or {})}
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -23,8 +23,8 @@ from mufin_model.evaluation import baselines, gallery, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, inverse_propensity, row_metrics, without
 
-OURS = ("text_only", "image_only", "siamese", "classifier", "neighbours", "mufin")
-"""Files of predictions, each a row of the table."""
+OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "mufin")
+"""Files of predictions, each a row of the table; a component that is not in use has none."""
 
 RESAMPLES = 10_000
 """Of the paired bootstrap."""
@@ -49,7 +49,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     # a filtered pair is no candidate: every row keeps enough beyond them for the deepest metric
     depth = max(*chosen.ks, *chosen.recall_ks) + int(np.diff(filters.indptr).max(initial=0))
     scores, skipped = baselines.fit_all(catalog, depth, settings.seed)
-    scores |= {name: _load(predictions / f"{name}.npz", truth.shape) for name in OURS}
+    scores |= {name: _load(predictions / f"{name}.npz", truth.shape) for name in OURS if _used(predictions, name)}
     scores = {name: without(matrix, filters) for name, matrix in scores.items()}
     # the catalogue's own training links, held-out ones included, so that figures compare across validation fractions
     links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
@@ -110,6 +110,10 @@ def interval(ours: RowMetrics, other: RowMetrics, seed: int) -> dict[str, float]
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES) @ gaps / n
     low, high = np.quantile(draws, [0.025, 0.975])
     return _rounded({"difference": float(counts @ gaps / n), "low": float(low), "high": float(high)})
+
+
+def _used(predictions: Path, name: str) -> bool:
+    return name == "mufin" or (predictions / f"{name}.npz").is_file()
 
 
 def zero_shot(catalog: Catalog, predictions: Path) -> dict[str, float]:

@@ -14,6 +14,7 @@ NAMES: dict[str, str] = {
     "image_only": "MUFIN, images only",
     "siamese": "MUFIN, siamese score only",
     "classifier": "MUFIN, classifiers only",
+    "head": "MUFIN, one-vs-all head only",
     "neighbours": "MUFIN, neighbours only",
     "mufin": "MUFIN",
 }

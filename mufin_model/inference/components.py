@@ -69,8 +69,11 @@ class Scorer:
         """
         queries = self.embed(items, modalities)
         _, shortlist = self.index.search(queries, self.settings.shortlist)
-        near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
-        if self.head is not None:
+        wanted = self.settings.components
+        near = sparse.csr_matrix((len(items), self.catalog.n_seen), dtype=np.float32)
+        if "neighbours" in wanted:
+            near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
+        if self.head is not None and "head" in wanted:
             best = VectorIndex(self.head, FLAT).search(queries, self.settings.shortlist)[1]
             shortlist = np.concatenate([shortlist, best], axis=1)
         candidates = join(shortlist, near)
@@ -90,7 +93,8 @@ class Scorer:
             "neighbours": look_up(near, candidates),
             "frequency": self.frequency[candidates.clip(min=0)],
         }
-        return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in parts.items()})
+        kept = {name: part for name, part in parts.items() if name in wanted}
+        return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
 
     def _bags(self, modalities: Sequence[str]) -> Bags:
         return Bags(self.catalog, [m for m in self.pretrained.modalities if m in modalities])

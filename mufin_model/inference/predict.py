@@ -47,7 +47,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     full = scorer(test, ["train", "val"], BOTH)
     top = settings.predict.top_k
     matrices["mufin"] = as_csr(full, chosen(full.components), catalog.n_seen, filters, top)
-    for name in ("siamese", "classifier", "neighbours"):
+    for name in sorted(full.components.keys() - {"frequency"}):
         matrices[name] = as_csr(full, full.components[name], catalog.n_seen, filters, top)
     for modality in BOTH:
         # Its own weights: what serves both modalities best need not serve one.

@@ -1,0 +1,159 @@
+"""Accuracy on a test set beside the baselines, one table: each model trained anew, the test set looked at once.
+
+    python -m benchmarks.accuracy DATASET_DIR [--preset best] [--seeds 3] [--ablations] [--out table.md]
+
+DATASET_DIR is a folder in the generic catalogue format. Settings are the project's params.yaml; every choice made
+in a run (fusion, stopping) uses validation items taken off the training items. Rows: the baselines of the report;
+one trained model for images alone and one for text alone; each preset; with `--ablations`, the first preset less
+one part at a time. Differences in P@1 to the first preset have 95 % intervals by paired bootstrap.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from scipy.sparse import load_npz, vstack
+
+from mufin_model import config
+from mufin_model.artefacts import Workspace
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.evaluation import baselines, table
+from mufin_model.evaluation.evaluate import interval, zero_shot
+from mufin_model.evaluation.metrics import RowMetrics, inverse_propensity, row_metrics, without
+
+NAME = "benchmark"
+VERBS = ("ingest", "encode", "pretrain", "index", "mine", "finetune", "predict")
+COLUMNS = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5", "R@10", "zero-shot R@10", "minutes")
+
+ABLATIONS: dict[str, list[str]] = {
+    "no A_S": ["pretrain.self_attention=false"],
+    "no A_C": ["finetune.cross_attention=false"],
+    "no free classifiers": ["finetune.classifiers=false"],
+    "no one-vs-all head": ["pretrain.head=none"],
+    "no neighbour loss": ["pretrain.neighbour_weight=0"],
+    "no neighbours": ["predict.components=[classifier, siamese, head, frequency]"],
+    "margin loss": ["pretrain.loss=triplet"],
+    "no clustered batches": ["pretrain.cluster_after=1000000"],
+    "random word pieces": ["encode.text_start=random"],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model to train: its row, its settings, its seed."""
+
+    row: str
+    overrides: list[str]
+    seed: int
+
+
+def main(
+    dataset_dir: Annotated[Path, typer.Argument(help="A folder in the generic catalogue format.")],
+    preset: Annotated[
+        list[str] | None, typer.Option(help="Presets to train; repeatable. First: the reference.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with following seeds.")] = 1,
+    ablations: Annotated[bool, typer.Option(help="Also the first preset less one part at a time.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Models trained at once.")] = 1,
+    setting: Annotated[list[str] | None, typer.Option("--set", "-S", help="For every model, after its preset.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Append the table to this Markdown file.")] = None,
+) -> None:
+    """Train, evaluate on test once, print one table."""
+    presets = preset or ["best", "mufin"]
+    base = [f"preset={presets[0]}"]
+    rows = {"images alone": [*base, "pretrain.modalities=[image]"], "text alone": [*base, "pretrain.modalities=[text]"]}
+    if ablations:
+        rows |= {name: base + overrides for name, overrides in ABLATIONS.items()}
+    rows |= {name: [f"preset={name}"] for name in reversed(presets)}
+    params = Workspace.find().params
+    first = config.read(params)["seed"]
+    runs = [Run(row, over + (setting or []), first + i) for row, over in rows.items() for i in range(seeds)]
+    with _folder() as folder, ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(lambda run: _train(run, dataset_dir, folder, params), runs))
+        text = _table(list(rows), done, presets[0], dataset_dir.resolve().name, seeds)
+    print(text)
+    if out is not None:
+        with out.open("a") as file:
+            file.write(text + "\n")
+
+
+def _train(run: Run, dataset_dir: Path, folder: Path, params: Path) -> tuple[Run, Workspace, float]:
+    """Every stage up to predictions in a workspace of its own; that workspace and the minutes it took."""
+    workspace = Workspace(folder / f"{run.row} {run.seed}".replace(" ", "_"))
+    workspace.dataset(NAME).mkdir(parents=True)
+    workspace.catalog(NAME).symlink_to(dataset_dir.resolve())
+    settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
+    workspace.params.write_text(settings)
+    overrides = [word for one in [*run.overrides, f"seed={run.seed}"] for word in ("-S", one)]
+    began = time.monotonic()
+    for verb in VERBS:
+        command = [sys.executable, "-m", "mufin_model.cli", verb, "--dataset", NAME, *overrides]
+        ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True)
+        if ended.returncode:
+            sys.exit(f"{run.row}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
+    minutes = (time.monotonic() - began) / 60
+    print(f"{run.row}, seed {run.seed}: {minutes:.1f} minutes", flush=True)
+    return run, workspace, minutes
+
+
+def _table(
+    rows: Sequence[str], done: Sequence[tuple[Run, Workspace, float]], reference: str, name: str, seeds: int
+) -> str:
+    anyone = done[0][1]
+    catalog = Catalog.load(anyone.read(NAME, "raw_descriptors"))
+    chosen = config.load(anyone.params, NAME).evaluate
+    filters = catalog.filters("test")
+    truth = without(catalog.links("test"), filters)
+    links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
+    counts = np.bincount(links.indices, minlength=catalog.n_seen)
+    inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
+
+    def judge(scores: object) -> RowMetrics:
+        return row_metrics(without(scores, filters), truth, inverse, [1, 3, 5], [10])  # type: ignore[arg-type]
+
+    simple, skipped = baselines.fit_all(catalog, 10 + int(np.diff(filters.indptr).max(initial=0)), 0)
+    judged = {table.NAMES.get(method, method): [judge(scores)] for method, scores in simple.items()}
+    extra: dict[str, dict[str, float]] = {}
+    for row in rows:
+        mine = [(workspace, minutes) for run, workspace, minutes in done if run.row == row]
+        found = [workspace.read(NAME, "predictions") for workspace, _ in mine]
+        judged[row] = [judge(load_npz(path / "mufin.npz")) for path in found]
+        zero = [zero_shot(catalog, path).get("R@10", float("nan")) for path in found]
+        extra[row] = {"zero-shot R@10": float(np.mean(zero)), "minutes": float(np.mean([m for _, m in mine])) / 100}
+    ours = judged[reference]
+    lines = [f"\n### {name}: {truth.shape[0]:,} test items, {seeds} seed(s), per cent", ""]
+    lines.append("| |" + "".join(f" {column} |" for column in COLUMNS) + f" P@1 less {reference}'s, 95 % interval |")
+    lines.append("|---|" + "---:|" * (len(COLUMNS) + 1))
+    for row, results in judged.items():
+        means = {k: float(np.mean([r.mean()[k] for r in results])) for k in results[0].names} | extra.get(row, {})
+        cells = "".join(f" {100 * means[c]:.1f} |" if c in means else " |" for c in COLUMNS)
+        gap = interval(results[0], ours[0], 0)
+        shown = f" {100 * gap['difference']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}] |"
+        lines.append(f"| {row} |{cells}{shown if row != reference else ' |'}")
+    lines += [f"\n{table.NAMES.get(method, method)}: {why}" for method, why in skipped.items()]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mufin-accuracy-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
