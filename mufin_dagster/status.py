@@ -69,7 +69,8 @@ def show(found: Sequence[State]) -> None:
     table.add_column("seconds", justify="right")
     table.add_column("why", overflow="fold")
     before = ""
-    for one in found:
+    datasets = list(dict.fromkeys(one.dataset for one in found))
+    for one in sorted(found, key=lambda one: datasets.index(one.dataset)):
         colour = COLOURS[one.state]
         seconds = f"{one.seconds:.1f}" if one.seconds is not None else ""
         name = one.dataset if one.dataset != before else ""
