@@ -36,12 +36,12 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     seen = np.concatenate([catalog.rows("train"), catalog.rows("val"), len(catalog.items) + np.arange(catalog.n_seen)])
     chosen = settings.encode
     backbones = Backbones(
-        ImageEncoder(chosen.image_backbone, chosen.image_weights, settings.ingest.image_size),
+        ImageEncoder(chosen.image_backbone, chosen.image_weights, catalog.images.size),
         text_encoder.build(chosen, (texts[row] for row in seen)),
     ).to(device)
     with workspace.write(dataset, noun) as folder:
         backbones.save(folder / "backbones")
-        table = pixels(catalog, workspace.state(dataset, noun), settings.ingest.image_size)
+        table = pixels(catalog, workspace.state(dataset, noun), catalog.images.size)
         image = normalize(encode_images(backbones.image, table, chosen.batch_size, device), dim=1)
         ids, mask = backbones.text.tokenize(texts)
         text = normalize(encode_texts(backbones.text, ids, mask, chosen.batch_size, device), dim=1)

@@ -19,7 +19,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mufin_model.artefacts import Workspace, write_json
+from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune, Settings
@@ -67,7 +67,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     folder = workspace.read(dataset, "pretrained_model")
     mined = workspace.read(dataset, "mined_negatives")
-    accelerate = accelerator(settings.pretrain.mixed_precision)
+    # of the artefact, not of params.yaml: what pretraining ran with is what this goes on from
+    before = read_json(folder / "config.json")
+    accelerate, drop = accelerator(before["mixed_precision"]), float(before["modality_dropout"])
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)
     bags = Bags(catalog, pretrained.modalities)
@@ -85,7 +87,6 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     step = FinetuneStep(ranker)
     image, text = pretrained.image, pretrained.text
     train, links = catalog.rows("train"), catalog.links("train")
-    drop = settings.pretrain.modality_dropout
     sampler = ShortlistSampler(links, mined, chosen)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:

@@ -39,6 +39,9 @@ from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, wri
 
 NOUN = "pretrained_model"
 
+KEPT = {"modalities", "dimension", "heads", "self_attention", "dropout", "modality_dropout", "mixed_precision"}
+"""Settings that later stages go on with, in config.json."""
+
 
 class PretrainStep(nn.Module):
     """One step of Module I. Keeps the item embeddings seen in training, for the next clustering."""
@@ -97,7 +100,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         curve = fit(accelerate, step, _plan(settings, catalog, bags, step, state, encoded))
         backbones.save(folder / "backbones")
         save_model(embedder, str(folder / "model.safetensors"))
-        config = chosen.model_dump(include={"modalities", "dimension", "heads", "self_attention", "dropout"})
+        config = chosen.model_dump(include=KEPT)
         write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
         write_curve(folder / "loss.csv", curve)
         if step.head is not None:

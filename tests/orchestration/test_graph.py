@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 from mufin_dagster import assets, execution, pipeline
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.cli import LIBRARY
+from mufin_model.config import STAGES
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -62,6 +65,17 @@ def test_a_stage_depends_on_the_settings_of_its_own_verb(written):
         assert verb in keys
         assert f"per_dataset.${{item.dataset}}.{verb}" in keys
         assert set(keys) <= {verb, f"per_dataset.${{item.dataset}}.{verb}", "seed"}
+
+
+def test_a_stage_reads_no_settings_but_those_it_depends_on(written):
+    sections = re.compile(rf"settings\.({'|'.join(['seed', *STAGES])})\b")
+    for verb, noun in NOUNS.items():
+        if verb == "release":  # it records the settings of all stages
+            continue
+        source = importlib.util.find_spec(LIBRARY[verb][0]).origin
+        read = set(sections.findall(Path(source).read_text()))
+        assert verb in read
+        assert read <= set(written[noun]["params"])
 
 
 def test_what_a_stage_needs_is_on_its_op(stages, graph):
