@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,24 @@ def override(workspace: Workspace, dataset: str, overrides: Sequence[str]) -> bo
     if wanted == load(workspace.params, dataset):
         return False
     with edit(workspace.params) as document:
-        for text in overrides:
-            keys, value = parse_override(text)
+        for keys, value in _expanded(document, overrides):
             if keys[0] not in STAGES:
                 document[keys[0]] = value
                 continue
             target = section(section(section(document, "per_dataset"), dataset), keys[0])
             target.update(value if len(keys) == 1 else {".".join(keys[1:]): _flow(value)})
     return True
+
+
+def _expanded(document: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
+    """Key and value of each override; a preset as all the settings under its name."""
+    for text in overrides:
+        keys, value = parse_override(text)
+        if keys != ["preset"]:
+            yield keys, value
+            continue
+        for stage, values in (document["presets"][value] or {}).items():
+            yield from (([stage, name], one) for name, one in (values or {}).items())
 
 
 def register(workspace: Workspace, dataset: str) -> None:

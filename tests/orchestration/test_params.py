@@ -42,6 +42,14 @@ def test_numbers_and_lists_read_back_as_they_were_given(workspace):
     assert "evaluate: {ks: [1, 2]}" in workspace.params.read_text()
 
 
+def test_a_preset_is_written_as_its_settings(workspace):
+    wanted = load(workspace.params, "demo", ["preset=mufin"])
+    assert wanted != load(workspace.params, "demo")
+    assert params.override(workspace, "demo", ["preset=mufin"])
+    assert load(workspace.params, "demo") == wanted
+    assert "preset" not in read(workspace.params)
+
+
 def test_a_value_that_holds_already_writes_nothing(workspace):
     value = load(workspace.params, "demo").mine.shortlist
     assert not params.override(workspace, "demo", [f"mine.shortlist={value}"])
