@@ -34,8 +34,8 @@ lint: .set-up ## style, types, and who may import whom
 	mypy
 	lint-imports
 
-bench: .set-up ## the peers side by side, into benchmarks/results.md
-	python -m benchmarks
+bench: .set-up ## accuracy on the demo's catalogue beside the baselines; takes long
+	python -m benchmarks.accuracy data/demo/catalog
 
 # The browser tests drive Chromium. Where it cannot be had, they say how to install it.
 browser: .set-up
