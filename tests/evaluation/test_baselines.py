@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.encoders.handmade import WIDTH
 from mufin_model.evaluation import baselines, picture_features
 from mufin_model.evaluation.baselines import Task
 from mufin_model.evaluation.buckets import bucket_metrics, buckets
@@ -62,7 +63,7 @@ def test_items_without_pictures_get_popularity() -> None:
 def test_picture_features_of_any_size(side: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 3, side, side)).astype(np.uint8)
     got = picture_features.features(pixels)
-    assert got.shape == (3, 64 + 256 + 144)
+    assert got.shape == (3, WIDTH)
     assert np.isfinite(got).all()
     assert np.linalg.norm(got[:, :64], axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     assert picture_features.features(pixels[1:2]) == pytest.approx(got[1:2])

@@ -101,6 +101,7 @@ with workspace.write(dataset, "report") as folder:
     + """
 with workspace.write(dataset, "book") as folder:
     (folder / "book.json").write_text((workspace.path(dataset, "report") / "metrics.json").read_text())
+workspace.took(dataset, "book", 1.0)
 """,
 }
 

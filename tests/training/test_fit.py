@@ -78,7 +78,8 @@ def test_killed_and_resumed_ends_as_unbroken(built, tmp_path, monkeypatch, capfd
 
 
 def test_other_settings_and_damage_start_anew(built, tmp_path, monkeypatch, capfd) -> None:
-    first = built.branch(tmp_path, BEFORE["finetune"])
+    whole, first = (built.branch(tmp_path / name, BEFORE["finetune"]) for name in ("whole", "killed"))
+    whole.run("finetune")
     killed_after(first, "finetune", 1, monkeypatch)
     checkpoint = first.workspace.state(first.dataset, FILES["finetune"]) / "checkpoint.pt"
     saved = checkpoint.read_bytes()
@@ -88,7 +89,7 @@ def test_other_settings_and_damage_start_anew(built, tmp_path, monkeypatch, capf
         first.workspace.state(first.dataset, FILES["finetune"])
         checkpoint.write_bytes(damaged)
         assert resumed_from(first, "finetune", capfd) == 0
-        same(first.noun(FILES["finetune"]), built.noun(FILES["finetune"]))
+        same(first.noun(FILES["finetune"]), whole.noun(FILES["finetune"]))
     first.workspace.state(first.dataset, FILES["finetune"])
     checkpoint.write_bytes(saved)
     assert resumed_from(first, "finetune", capfd) == 1
