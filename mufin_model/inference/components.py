@@ -48,7 +48,8 @@ class Scorer:
         self.labels = np.load(index / "labels.npy")
         self.items = np.load(pretrained / "item_embeddings.npy")
         head = pretrained / "head.npy"
-        self.head = np.load(head) if head.is_file() else None
+        self.head = np.load(head) if head.is_file() and "head" in settings.components else None
+        self.head_index = None if self.head is None else VectorIndex(self.head, FLAT)
         bags = Bags(catalog, self.pretrained.modalities)
         self.side = label_side(self.ranker, bags, self.pretrained.image, self.pretrained.text, catalog.n_seen)
         counts = catalog.label_counts()
@@ -56,9 +57,7 @@ class Scorer:
 
     def embed(self, items: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
         """Unit vectors float32 [n, D] of items, seen through the given modalities alone."""
-        bags = self._bags(modalities)
-        p = self.pretrained
-        return unit_vectors(p.attention, bags, p.image, p.text, items).cpu().numpy()
+        return self._embed(items, self._bags(modalities))
 
     def __call__(self, items: np.ndarray, memory: Sequence[str], modalities: Sequence[str]) -> Scored:
         """Score item rows [n].
@@ -67,21 +66,22 @@ class Scorer:
             memory: splits whose items and labels may be looked up as neighbours.
             modalities: what of the items' bags is seen.
         """
-        queries = self.embed(items, modalities)
+        bags = self._bags(modalities)
+        queries = self._embed(items, bags)
         _, shortlist = self.index.search(queries, self.settings.shortlist)
         wanted = self.settings.components
         near = sparse.csr_matrix((len(items), self.catalog.n_seen), dtype=np.float32)
         if "neighbours" in wanted:
             near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
-        if self.head is not None and "head" in wanted:
-            best = VectorIndex(self.head, FLAT).search(queries, self.settings.shortlist)[1]
+        if self.head_index is not None:
+            best = self.head_index.search(queries, self.settings.shortlist)[1]
             shortlist = np.concatenate([shortlist, best], axis=1)
         candidates = join(shortlist, near)
         siamese = self._cosines(queries, self.labels, candidates)
         parts = {
             "classifier": score_shortlists(
                 self.ranker,
-                self._bags(modalities),
+                bags,
                 self.pretrained.image,
                 self.pretrained.text,
                 self.side,
@@ -95,6 +95,10 @@ class Scorer:
         }
         kept = {name: part for name, part in parts.items() if name in wanted}
         return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
+
+    def _embed(self, items: np.ndarray, bags: Bags) -> np.ndarray:
+        p = self.pretrained
+        return unit_vectors(p.attention, bags, p.image, p.text, items).cpu().numpy()
 
     def _bags(self, modalities: Sequence[str]) -> Bags:
         return Bags(self.catalog, [m for m in self.pretrained.modalities if m in modalities])

@@ -10,17 +10,15 @@ from torch import Tensor
 from mufin_model.losses.softmax import one_way
 
 
-def head_loss(logits: Tensor, truth: Tensor, kind: Literal["none", "softmax", "logistic"]) -> Tensor:
+def head_loss(logits: Tensor, truth: Tensor, kind: Literal["softmax", "logistic"]) -> Tensor:
     """Mean over items.
 
     Args:
         logits: [B, L].
         truth: True where relevant, [B, L].
         kind: logistic: binary cross-entropy summed over labels (Renee, Jain et al., MLSys 2023); softmax: each
-            positive against all negatives, other positives masked (DEXML); none: no loss.
+            positive against all negatives, other positives masked (DEXML).
     """
-    if kind == "none":
-        return logits.sum() * 0.0
     if kind == "softmax":
         return one_way(logits.float(), truth)
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")

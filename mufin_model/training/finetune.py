@@ -31,7 +31,7 @@ from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import say
 from mufin_model.training.batching import batches
-from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
+from mufin_model.training.loop import VALIDATED, Group, Plan, accelerator, fit, passes, write_curve
 from mufin_model.training.shortlists import ShortlistSampler
 
 NOUN = "finetuned_classifiers"
@@ -103,7 +103,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
                 *(torch.from_numpy(x).to(device) for x in (at.reshape(drawn.shape), positive, real)),
             )
 
-    rows = catalog.rows("val")[:2000]
+    rows = catalog.rows("val")[:VALIDATED]
     truth = catalog.links("val")[: len(rows)]
     shortlist = nearest(torch.from_numpy(items[rows]), start, 50)
 

@@ -25,6 +25,9 @@ from mufin_model.progress import say, track
 
 Curve = list[dict[str, float]]
 
+VALIDATED = 2000
+"""Validation items looked at after each epoch, at most."""
+
 
 @dataclass(frozen=True)
 class Group:

@@ -35,7 +35,7 @@ from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, T
 from mufin_model.network.score import nearest
 from mufin_model.progress import say, track
 from mufin_model.training.batching import balanced_clusters, batches
-from mufin_model.training.loop import Group, Plan, accelerator, fit, passes, write_curve
+from mufin_model.training.loop import VALIDATED, Group, Plan, accelerator, fit, passes, write_curve
 
 NOUN = "pretrained_model"
 
@@ -72,7 +72,7 @@ class PretrainStep(nn.Module):
         self.seen[rows] = item.detach().to(self.seen.dtype)
         chosen = self.settings
         loss: Tensor = LOSSES[chosen.loss](item @ label.T, positive, chosen)
-        if self.head is not None and truth is not None:
+        if self.head is not None and chosen.head != "none" and truth is not None:
             loss = loss + chosen.head_weight * head_loss(self.head(item), truth, chosen.head)
         if chosen.neighbour_weight and truth is not None:
             loss = loss + chosen.neighbour_weight * neighbour_loss(item, truth, chosen.neighbour_temperature)
@@ -189,10 +189,6 @@ def embed(embedder: Embedder, bags: Bags, entities: np.ndarray, batch: int = 512
     device = next(embedder.parameters()).device
     chunks = np.split(entities, range(batch, len(entities), batch))
     return torch.cat([embedder(bags.take(rows).to(device)).float().cpu() for rows in chunks])
-
-
-VALIDATED = 2000
-"""Validation items looked at after each epoch, at most."""
 
 
 def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
