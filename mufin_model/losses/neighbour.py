@@ -26,5 +26,5 @@ def neighbour_loss(items: Tensor, truth: Tensor, temperature: float) -> Tensor:
     log_near = torch.log_softmax((items.float() @ items.float().T / temperature).masked_fill(itself, -1e4), dim=1)
     mass = overlap.sum(1)
     each = -(overlap * log_near).sum(1) / mass.clamp(min=1e-6)
-    some = mass > 0
-    return each[some].mean() if some.any() else items.sum() * 0.0
+    # Items without a neighbour have lost nothing; no boolean index, which would stall a GPU.
+    return each.sum() / (mass > 0).sum().clamp(min=1)
