@@ -103,7 +103,8 @@ class CrossAttention(Attention):
         mask = tables.mask[labels]  # [B, S, K]
         logits = torch.einsum("bmd,bshkd->bshmk", x, key) + gather(tables.bias, labels).unsqueeze(-2)
         weights = self.dropout(attention_weights(logits, mask[:, :, None, None, :]))
-        mixed = torch.einsum("bshmk,bshkd->bsmd", weights, value)
+        # One product over heads and descriptors together; einsum multiplies and sums where H · K is one.
+        mixed = weights.transpose(2, 3).flatten(3) @ value.flatten(2, 3)
         return self.norm(mixed + self.out.bias + x.unsqueeze(1))
 
 
