@@ -78,11 +78,14 @@ class Pretrain(Stage):
     cluster_every: Positive
     cluster_leaf: Positive
     mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
 
 
 class Index(Stage):
     kind: Literal["flat", "ivf", "hnsw"]
     augment: bool
+    augment_weights: Literal["mean"] | Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=3, max_length=3)]
+    head_items: Annotated[int, Field(ge=0)]
     hnsw_links: Positive
     hnsw_effort: Positive
     ivf_probes: Positive

@@ -12,16 +12,14 @@ from scipy import sparse
 
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import look_up
-from mufin_model.config import Index, Predict
+from mufin_model.config import Predict
 from mufin_model.inference.candidates import join, neighbour_scores, top_of_rows
 from mufin_model.network import store
 from mufin_model.network.bags import Bags
 from mufin_model.network.embedder import unit_vectors
 from mufin_model.network.score import label_side, score_shortlists
-from mufin_model.retrieval.index import VectorIndex
-
-FLAT = Index(kind="flat", augment=False, hnsw_links=1, hnsw_effort=1, ivf_probes=1)
-"""Exact search."""
+from mufin_model.retrieval.index import FLAT, VectorIndex
+from mufin_model.retrieval.label_index import LabelIndex
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Scorer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.pretrained = store.load_pretrained(pretrained, self.device)
         self.ranker = store.load_ranker(finetuned, self.pretrained, catalog.n_seen, self.device)
-        self.index = VectorIndex.load(index)
+        self.index = LabelIndex.load(index)
         self.labels = np.load(index / "labels.npy")
         self.items = np.load(pretrained / "item_embeddings.npy")
         head = pretrained / "head.npy"

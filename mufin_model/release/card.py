@@ -47,11 +47,11 @@ cut at {max_tokens} tokens. The sub-folders are those of `data/{dataset}/`, so t
 from pathlib import Path
 import torch
 from mufin_model.network import store
-from mufin_model.retrieval.index import VectorIndex
+from mufin_model.retrieval.label_index import LabelIndex
 
 folder = Path("released_model")
 pretrained = store.load_pretrained(folder / "pretrained_model", torch.device("cpu"))
-index = VectorIndex.load(folder / "anns_index")
+index = LabelIndex.load(folder / "anns_index")
 ```
 
 manifest.json lists the MD5 of each file; `mufin_model.release.release.verify(folder)` checks them.

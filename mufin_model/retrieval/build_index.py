@@ -1,12 +1,14 @@
 """Stage `index`, Module II: augmented label vectors and their index. Leaves `anns_index`.
 
 labels.npy    unit vectors float32 [n_labels, D], the zero-shot labels last
-index.faiss   over the labels seen in training
+index.faiss   over the labels seen in training, but for head labels where these are searched exactly
+head/         index.faiss over those, and rows.npy, the label of each row of both
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +17,7 @@ from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.progress import say
-from mufin_model.retrieval.index import VectorIndex
+from mufin_model.retrieval.label_index import LabelIndex
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -30,9 +32,10 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     if settings.index.augment:
         image, text = np.load(pretrained / "image.npy"), np.load(pretrained / "text.npy")
         modalities = read_json(pretrained / "config.json")["modalities"]
-        labels = augmented(catalog, items, labels, image, text[len(items) :], modalities)
+        weights = settings.index.augment_weights
+        labels = augmented(catalog, items, labels, image, text[len(items) :], modalities, weights)
     with workspace.write(dataset, "anns_index") as folder:
-        index = VectorIndex(labels[: catalog.n_seen], settings.index)
+        index = LabelIndex(labels[: catalog.n_seen], catalog.label_counts(), settings.index)
         index.save(folder)
         np.save(folder / "labels.npy", labels)
         write_json(folder / "config.json", settings.index.model_dump() | {"labels": len(index)})
@@ -46,20 +49,25 @@ def augmented(
     image: np.ndarray,
     text: np.ndarray,
     modalities: Sequence[str],
+    weights: Sequence[float] | Literal["mean"],
 ) -> np.ndarray:
     """Label vectors joined by what else is known of each label (augmented retrieval, paper section 4).
 
-    The mean of three unit vectors: the label's own, the centroid of its training items, and the mean of its
-    unimodal vectors. The published code averages all vectors alike, which drowns a head label's own text
-    under its items; a zero-shot label has no items, so nothing but its own vectors.
+    The published code averages all unit vectors alike: the label's own, its training items' and its unimodal ones.
+    So a label of 100 items keeps a hundredth of its own vector; weights set the three groups against each other,
+    whatever their sizes. A zero-shot label has no items, so nothing but its own vectors.
 
     Args:
         items: [n_items, D]; labels: [n_labels, D]; image: descriptors [n_images, D]; text: of labels [n_labels, D].
         modalities: those that the model was trained on; the other's projection was not.
+        weights: of the label's own vector, the centroid of its items and that of its unimodal vectors; or "mean".
+
+    Returns:
+        Unit rows float32 [n_labels, D].
     """
     links = catalog.links("train")
-    centroid = np.zeros_like(labels)
-    centroid[: catalog.n_seen] = links.T @ items[catalog.rows("train")]
+    around = np.zeros_like(labels)
+    around[: catalog.n_seen] = links.T @ unit(items[catalog.rows("train")])
     offsets, rows = catalog.label_images()
     owns = sparse.csr_matrix((np.ones(len(rows), np.float32), rows, offsets), shape=(len(labels), len(image)))
     has_text = np.array([bool(t) for t in catalog.labels["text"].to_list()], np.float32)[:, None]
@@ -68,7 +76,10 @@ def augmented(
         unimodal += owns @ unit(image)
     if "text" in modalities:
         unimodal += unit(text) * has_text
-    return unit(unit(labels) + unit(centroid) + unit(unimodal)).astype(np.float32)
+    if weights == "mean":
+        return unit(unit(labels) + around + unimodal).astype(np.float32)
+    own, near, alone = weights
+    return unit(own * unit(labels) + near * unit(around) + alone * unit(unimodal)).astype(np.float32)
 
 
 def unit(x: np.ndarray) -> np.ndarray:

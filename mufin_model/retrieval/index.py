@@ -13,6 +13,9 @@ from mufin_model.errors import ArtefactError
 
 FILE = "index.faiss"
 
+FLAT = IndexSettings.model_construct(kind="flat")
+"""Exact search."""
+
 
 class VectorIndex:
     """Rows of unit vectors, searched by cosine.

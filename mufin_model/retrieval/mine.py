@@ -1,6 +1,7 @@
 """Stage `mine`, Module II: a shortlist of labels for each training item. Leaves `mined_negatives`.
 
-labels.npy     int32 [n_train, S], best first, -1 where padded
+labels.npy     int32 [n_train, S], best first, -1 where padded; S is `mine.shortlist`, and as many head labels
+               where these have an index of their own
 scores.npy     float16 [n_train, S], cosine
 positive.npy   bool [n_train, S], True where relevant
 """
@@ -14,7 +15,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
 from mufin_model.progress import say, track
-from mufin_model.retrieval.index import VectorIndex
+from mufin_model.retrieval.label_index import LabelIndex
 
 BATCH = 4096
 
@@ -27,12 +28,13 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     """
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     items = np.load(workspace.read(dataset, "pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
-    index = VectorIndex.load(workspace.read(dataset, "anns_index"))
-    size = min(settings.mine.shortlist, len(index))
+    index = LabelIndex.load(workspace.read(dataset, "anns_index"))
+    size = index.width(settings.mine.shortlist)
     labels = np.full((len(items), size), -1, np.int32)
     scores = np.zeros((len(items), size), np.float16)
     for at in track(range(0, len(items), BATCH), "mine shortlists"):
-        scores[at : at + BATCH], labels[at : at + BATCH] = index.search(items[at : at + BATCH], size)
+        some = items[at : at + BATCH]
+        scores[at : at + BATCH], labels[at : at + BATCH] = index.search(some, settings.mine.shortlist)
     truth = catalog.links("train")
     positive = contains(truth, labels)
     found = float(positive.sum() / max(1, truth.nnz))

@@ -213,7 +213,8 @@ def test_mined_positives_are_the_training_links(built, catalog: Catalog) -> None
     np.testing.assert_allclose(scores, -np.sort(-exact, 1)[:, :20], atol=2e-3)
 
 
-def test_augmented_vectors_are_the_mean_of_three(built, catalog: Catalog) -> None:
+@pytest.mark.parametrize("weights", ["mean", [1, 1, 1], [2, 0.5, 0], [0, 1, 0]], ids=str)
+def test_augmented_vectors_are_the_loop(built, catalog: Catalog, weights) -> None:
     folder = built.noun("pretrained_model")
     items, labels, image, text = (
         np.load(folder / f"{n}.npy") for n in ("item_embeddings", "label_embeddings", "image", "text")
@@ -221,19 +222,21 @@ def test_augmented_vectors_are_the_mean_of_three(built, catalog: Catalog) -> Non
     own = text[len(items) :]
     found = np.load(built.noun("anns_index") / "labels.npy")
     train, links = catalog.rows("train"), catalog.links("train").tocsc()
+
+    def of(rows: np.ndarray) -> np.ndarray:
+        """Unit rows, summed."""
+        return unit(rows).sum(0)
+
     for modalities in (["image", "text"], ["text"], ["image"]):
-        made = augmented(catalog, items, labels, image, own, modalities)
-        if len(modalities) == 2:
+        made = augmented(catalog, items, labels, image, own, modalities, weights)
+        if len(modalities) == 2 and weights == built.settings.index.augment_weights:
             np.testing.assert_allclose(made, found, atol=1e-5)
         for label in range(catalog.n_labels):
-            sums = unit(labels[label : label + 1])[0].copy()
-            if label < catalog.n_seen:
-                sums += unit(items[train[links[:, label].indices]].sum(0, keepdims=True))[0]
-            rows = catalog.labels["images"][label].to_list() if "image" in modalities else []
-            unimodal = [unit(image[r : r + 1])[0] for r in rows]
+            near = items[train[links[:, label].indices]] if label < catalog.n_seen else items[:0]
+            alone = image[catalog.labels["images"][label].to_list() if "image" in modalities else []]
             if catalog.labels["text"][label] and "text" in modalities:
-                unimodal.append(unit(own[label : label + 1])[0])
-            if unimodal:
-                sums += unit(np.sum(unimodal, axis=0, keepdims=True))[0]
-            np.testing.assert_allclose(made[label], unit(sums[None])[0], atol=1e-4)
+                alone = np.concatenate([alone, own[label : label + 1]])
+            groups = np.stack([of(labels[label : label + 1]), of(near), of(alone)])
+            expected = groups.sum(0) if weights == "mean" else np.asarray(weights) @ unit(groups)
+            np.testing.assert_allclose(made[label], unit(expected[None])[0], atol=1e-4)
     assert catalog.n_labels > catalog.n_seen

@@ -16,7 +16,7 @@ KINDS = ("flat", "hnsw", "ivf")
 
 
 def settings(kind: str) -> Index:
-    return Index(kind=kind, augment=False, hnsw_links=32, hnsw_effort=200, ivf_probes=24)
+    return Index.model_construct(kind=kind, head_items=0, hnsw_links=32, hnsw_effort=200, ivf_probes=24)
 
 
 @pytest.fixture(scope="module")
