@@ -6,6 +6,7 @@ each line is flushed at once, and at most one a second is written for each bar.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -17,8 +18,15 @@ LINE_SECONDS = 5.0
 """Seconds between two progress lines in a log."""
 
 
+def main_rank() -> bool:
+    """Whether this process is the first of those that torchrun or accelerate started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """One line to the person who watches."""
+    if not main_rank():
+        return
     if sys.stdout.isatty():
         from rich import print as rich_print
 
@@ -31,6 +39,9 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
     """Yield from `items`, showing how far it is."""
     if total is None and isinstance(items, Sized):
         total = len(items)
+    if not main_rank():
+        yield from items
+        return
     if sys.stdout.isatty():
         from rich.progress import track as rich_track
 

@@ -56,6 +56,12 @@ def look_up(matrix: csr_matrix, columns: np.ndarray) -> np.ndarray:
     return np.where((columns >= 0) & (known[place] == asked), matrix.data[place], 0).astype(np.float32)
 
 
+def places(truth: csr_matrix) -> np.ndarray:
+    """Each link's place in the flattened dense matrix: int64 [nnz] for truth [n, L]."""
+    rows = np.repeat(np.arange(truth.shape[0], dtype=np.int64), np.diff(truth.indptr))
+    return rows * truth.shape[1] + truth.indices
+
+
 def contains(truth: csr_matrix, columns: np.ndarray) -> np.ndarray:
     """Whether each pair is linked: bool [n, S] for truth [n, L] and columns [n, S] (-1 never is)."""
     return look_up(truth, columns) > 0

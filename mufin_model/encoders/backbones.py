@@ -16,7 +16,7 @@ from mufin_model.artefacts import read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.image import ImageEncoder
 from mufin_model.encoders.text import TextEncoder, pad_batches
-from mufin_model.progress import track
+from mufin_model.progress import say, track
 
 
 class Backbones(nn.Module):
@@ -35,6 +35,15 @@ class Backbones(nn.Module):
             {"image": self.image.name, "image_size": self.image.size, "max_tokens": self.text.max_tokens},
         )
 
+    def fuse(self, device: torch.device) -> None:
+        """Let torch fuse both backbones' kernels, whatever the batch's size. GPUs alone: ignored on a CPU."""
+        if device.type != "cuda":
+            say("pretrain.compile is for GPUs: ignored on this CPU")
+            return
+        for backbone in (self.image.backbone, self.text.backbone):
+            if backbone is not None:
+                backbone.compile(dynamic=True)
+
     @classmethod
     def load(cls, folder: Path) -> Backbones:
         config = read_json(folder / "backbones.json")
@@ -48,11 +57,18 @@ def catalog_texts(catalog: Catalog) -> list[str]:
     return catalog.items["text"].to_list() + catalog.labels["text"].to_list()
 
 
-def pixels(catalog: Catalog, folder: Path, size: int) -> np.ndarray:
-    """Every image decoded once into a file on disk: uint8 [n_images, 3, size, size], memory-mapped."""
+def pixels(catalog: Catalog, folder: Path, size: int, decode: bool = True) -> np.ndarray:
+    """Every image decoded once into a file on disk: uint8 [n_images, 3, size, size], memory-mapped.
+
+    Args:
+        decode: False opens the file that another process has decoded them into.
+    """
     shape = (len(catalog.images), 3, size, size)
     if shape[0] == 0:
         return np.zeros(shape, np.uint8)
+    if not decode:
+        opened: np.ndarray = np.load(folder / "pixels.npy", mmap_mode="r")
+        return opened
     table = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     for at in track(range(0, shape[0], 1024), "decode images"):
         rows = np.arange(at, min(at + 1024, shape[0]))

@@ -24,14 +24,19 @@ class Handmade(nn.Module):
     (9 unsigned directions in 8 x 8 cells; Dalal and Triggs, CVPR 2005, without overlapping blocks).
     """
 
+    luma: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("luma", torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1), persistent=False)
+
     def forward(self, pixels: Tensor) -> Tensor:
         n = len(pixels)
         code = (pixels // (256 // LEVELS)).long()
         bins = ((code[:, 0] * LEVELS + code[:, 1]) * LEVELS + code[:, 2]).flatten(1)
         colour = pixels.new_zeros(n, LEVELS**3, dtype=torch.float32)
         colour.scatter_add_(1, bins, torch.ones_like(bins, dtype=torch.float32))
-        weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device).view(1, 3, 1, 1)
-        grey = (pixels.float() * weights).sum(1) / 255.0
+        grey = (pixels.float() * self.luma).sum(1) / 255.0
         small = adaptive_avg_pool2d(grey.unsqueeze(1), THUMBNAIL).flatten(1)
         return torch.cat(
             [

@@ -111,7 +111,7 @@ def augment(pixels: Tensor) -> Tensor:
     """
     n, _, side, _ = pixels.shape
     reach = max(1, side // 8)
-    shift = torch.randint(-reach, reach + 1, (2, n, 1)).to(pixels.device)
+    shift = torch.randint(-reach, reach + 1, (2, n, 1), device=pixels.device)
     at = torch.arange(side, device=pixels.device)
     rows, columns = (at + shift[0]).clamp(0, side - 1), (at + shift[1]).clamp(0, side - 1)
     one = torch.arange(n, device=pixels.device)[:, None, None, None]

@@ -25,6 +25,8 @@ class BagBatch:
         image_mask: True where real, [B, M].
         texts: text rows, [B].
         text_mask: True where there is a text, [B].
+        image_input, text_input: what E_V and E_T read for these rows (pixels, tokens), gathered ahead on the host;
+            None where they look it up by the rows.
     """
 
     images: Tensor
@@ -32,9 +34,27 @@ class BagBatch:
     image_mask: Tensor
     texts: Tensor
     text_mask: Tensor
+    image_input: Tensor | None = None
+    text_input: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> BagBatch:
-        return BagBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        """The bags on a device; what was gathered ahead goes with a training step alone."""
+        tensors = (self.images, self.image_index, self.image_mask, self.texts, self.text_mask)
+        return BagBatch(*(tensor.to(device) for tensor in tensors))
+
+    def part(self, rows: slice) -> BagBatch:
+        """Some of the bags, on the CPU, with the images that they hold.
+
+        Where the batch has images, a part has one at least: ranks that train E_V together all run it.
+        """
+        if rows == slice(0, len(self.texts)):
+            return self
+        index, mask = self.image_index[rows], self.image_mask[rows]
+        kept, places = torch.unique(index[mask], return_inverse=True)
+        at = torch.zeros_like(index)
+        at[mask] = places
+        images = self.images[kept] if len(kept) else self.images[:1]
+        return BagBatch(images, at, mask, self.texts[rows], self.text_mask[rows])
 
 
 class Bags:

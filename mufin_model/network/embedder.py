@@ -5,6 +5,8 @@ Items and labels share it. Its forward is the whole of Module I's step, so that 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,16 +17,22 @@ from mufin_model.encoders.text import TextEncoder
 from mufin_model.network.attention import SelfAttention, gather, pool
 from mufin_model.network.bags import BagBatch, Bags
 
+RESIDENT = 0.5
+"""Share of a GPU's free memory that the decoded images may take."""
+
 
 class FrozenVectors(nn.Module):
-    """Cached vectors of one modality, [n, width]: rows in, vectors out."""
+    """Cached vectors of one modality, [n, width]: rows in, vectors out. Nothing to gather ahead."""
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.register_buffer("table", table, persistent=False)
         self.width = table.shape[1]
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def load(self, rows: Tensor) -> None:
+        return None
+
+    def forward(self, rows: Tensor, given: None = None) -> Tensor:
         return self.table[rows]
 
 
@@ -34,9 +42,23 @@ class TunedImages(nn.Module):
     def __init__(self, backbone: ImageEncoder, pixels: np.ndarray) -> None:
         super().__init__()
         self.backbone, self.pixels, self.width = backbone, pixels, backbone.width
+        self.resident: Tensor | None = None
 
-    def forward(self, rows: Tensor) -> Tensor:
-        pixels = torch.from_numpy(self.pixels[rows.cpu().numpy()]).to(rows.device)
+    def settle(self, device: torch.device) -> None:
+        """Keep all pixels on a GPU, where they take no more than RESIDENT of its free memory."""
+        if device.type == "cuda" and self.pixels.nbytes <= RESIDENT * torch.cuda.mem_get_info(device)[0]:
+            self.resident = torch.from_numpy(np.asarray(self.pixels)).to(device)
+
+    def load(self, rows: Tensor) -> Tensor | None:
+        """Pixels of rows [n] on the CPU, uint8 [n, 3, s, s]; None where the device has them."""
+        return None if self.resident is not None else torch.from_numpy(self.pixels[rows.numpy()])
+
+    def forward(self, rows: Tensor, given: Tensor | None = None) -> Tensor:
+        """Rows [n], and what `load` made of them if it ran ahead, to [n, width]."""
+        if self.resident is not None:
+            pixels = self.resident[rows]
+        else:
+            pixels = torch.from_numpy(self.pixels[rows.cpu().numpy()]).to(rows.device) if given is None else given
         return self.backbone(augment(pixels) if self.training else pixels)
 
 
@@ -49,10 +71,15 @@ class TunedTexts(nn.Module):
         self.ids, self.mask = backbone.tokenize(texts)
         self.lengths = self.mask.sum(1)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        at = rows.cpu()
-        longest = max(1, int(self.lengths[at].max()))
-        return self.backbone(self.ids[at, :longest].to(rows.device), self.mask[at, :longest].to(rows.device))
+    def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and mask of rows [n] on the CPU, [n, T], T the longest of these texts."""
+        longest = max([1, *self.lengths[rows].tolist()])
+        return self.ids[rows, :longest], self.mask[rows, :longest]
+
+    def forward(self, rows: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Rows [n], and what `load` made of them if it ran ahead, to [n, width]."""
+        ids, mask = self.load(rows.cpu()) if given is None else given
+        return self.backbone(ids.to(rows.device), mask.to(rows.device))
 
 
 class Projection(nn.Module):
@@ -85,17 +112,22 @@ class Embedder(nn.Module):
             SelfAttention(settings.dimension, settings.heads, settings.dropout) if settings.self_attention else None
         )
 
-    def image(self, rows: Tensor) -> Tensor:
-        """Image rows [n] to projected vectors [n, D], before A_S."""
-        return self.project_image(self.images(rows))
+    def load(self, batch: BagBatch) -> BagBatch:
+        """A batch on the CPU, joined by what the backbones will read: made ahead, so that no step waits for it."""
+        return replace(batch, image_input=self.images.load(batch.images), text_input=self.texts.load(batch.texts))
 
-    def text(self, rows: Tensor) -> Tensor:
-        return self.project_text(self.texts(rows))
+    def image(self, rows: Tensor, given: Tensor | None = None) -> Tensor:
+        """Image rows [n] to projected vectors [n, D], before A_S."""
+        return self.project_image(self.images(rows, given))
+
+    def text(self, rows: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Text rows [n] to projected vectors [n, D], before A_S."""
+        return self.project_text(self.texts(rows, given))
 
     def forward(self, batch: BagBatch) -> Tensor:
         """Unit vectors [B, D]."""
-        text = self.text(batch.texts)
-        image = self.image(batch.images) if len(batch.images) else text[:0]
+        text = self.text(batch.texts, batch.text_input)
+        image = self.image(batch.images, batch.image_input) if len(batch.images) else text[:0]
         return attend(self.attention, *assemble(batch, image, text))[1]
 
 

@@ -31,30 +31,43 @@ from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import say
 from mufin_model.training.batching import batches
-from mufin_model.training.loop import VALIDATED, Group, Plan, accelerator, fit, passes, write_curve
+from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.ranks import accelerator, ranks_of, written
 from mufin_model.training.shortlists import ShortlistSampler
 
 NOUN = "finetuned_classifiers"
 
 
 class FinetuneStep(nn.Module):
-    """One step of Module IV."""
+    """One step of Module IV.
 
-    def __init__(self, ranker: Ranker) -> None:
+    Args:
+        image, text: projected descriptors, [n_images, D] and [n_texts, D]; not trained, and in no checkpoint.
+    """
+
+    def __init__(self, ranker: Ranker, image: Tensor, text: Tensor) -> None:
         super().__init__()
-        self.ranker = ranker
+        self.ranker, self.descriptors = ranker, (image, text)
 
     def forward(
         self,
-        items: tuple[BagBatch, Tensor, Tensor],
-        labels: tuple[Tensor, BagBatch, Tensor, Tensor],
+        items: BagBatch,
+        labels: Tensor,
+        targets: BagBatch,
         at: Tensor,
         positive: Tensor,
         real: Tensor,
+        weight: float,
     ) -> Tensor:
-        """Loss of B items and their labels `at` [B, S], places among the batch's U distinct labels."""
-        cosine = self.ranker.score(*self.ranker.bags(*items), *self.ranker.label_side(*labels), at)
-        return logistic_loss(cosine, positive, real, self.ranker.scale, self.ranker.shift)
+        """Loss of B items and their labels `at` [B, S], places among U distinct `labels` with their bags `targets`.
+
+        weight: of this rank's mean over its real pairs, so that the ranks' mean is that over all real pairs.
+        """
+        image, text = self.descriptors
+        item = self.ranker.bags(items, image[items.images], text[items.texts])
+        side = self.ranker.label_side(labels, targets, image[targets.images], text[targets.texts])
+        cosine = self.ranker.score(*item, *side, at)
+        return weight * logistic_loss(cosine, positive, real, self.ranker.scale, self.ranker.shift)
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -84,24 +97,23 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         Classifiers(start, chosen.classifiers),
         chosen.scale,
     ).to(accelerate.device)
-    step = FinetuneStep(ranker)
     image, text = pretrained.image, pretrained.text
+    step, ranks = FinetuneStep(ranker, image, text), ranks_of(accelerate)
     train, links = catalog.rows("train"), catalog.links("train")
     sampler = ShortlistSampler(links, mined, chosen)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 2, epoch])
-        device = accelerate.device
         for rows in batches(rng.permutation(sampler.usable), chosen.batch_size):
+            # Drawn for the whole batch on every rank; each takes its share.
             drawn, positive, real = sampler.draw(rows, rng)
+            own, pairs = ranks.own(len(rows)), int(real.sum())
+            item_bags = bags.take(train[rows], drop=drop, rng=rng).part(own)
+            drawn, positive, real = drawn[own], positive[own], real[own]
             unique, at = np.unique(drawn, return_inverse=True)
-            item_bags = bags.take(train[rows], drop=drop, rng=rng).to(device)
-            label_bags = bags.take(bags.labels(unique)).to(device)
-            yield (
-                (item_bags, image[item_bags.images], text[item_bags.texts]),
-                (torch.from_numpy(unique).to(device), label_bags, image[label_bags.images], text[label_bags.texts]),
-                *(torch.from_numpy(x).to(device) for x in (at.reshape(drawn.shape), positive, real)),
-            )
+            tensors = (torch.from_numpy(x) for x in (at.reshape(drawn.shape), positive, real))
+            weight = ranks.count * int(real.sum()) / max(1, pairs)
+            yield item_bags, torch.from_numpy(unique), bags.take(bags.labels(unique)), *tensors, weight
 
     rows = catalog.rows("val")[:VALIDATED]
     truth = catalog.links("val")[: len(rows)]
@@ -113,7 +125,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         chosen_labels = shortlist[np.arange(len(rows)), best]
         return float(contains(truth, chosen_labels[:, None]).mean()) if len(rows) else 0.0
 
-    with workspace.write(dataset, NOUN) as out:
+    with written(accelerate, workspace, dataset, NOUN) as out:
         steps = len(batches(sampler.usable, chosen.batch_size))
         plan = Plan(
             name="finetune",
@@ -129,8 +141,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, (catalog.folder, folder, mined))],
         )
         curve = fit(accelerate, step, plan)
-        _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)
-        write_curve(out / "loss.csv", curve)
+        if out is not None:
+            _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)
+            write_curve(out / "loss.csv", curve)
     say(f"finetuned {catalog.n_seen:,} classifiers")
 
 

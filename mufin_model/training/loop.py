@@ -1,7 +1,7 @@
 """The one training loop, on Accelerate: schedule, precision, progress, a checkpoint each epoch, resume.
 
 An epoch's randomness depends on the seed and the epoch alone, so a run that was killed and resumed
-ends where an unbroken one does.
+ends where an unbroken one does. On several ranks (see ranks.py) each runs this loop on its share of every batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from mufin_model.errors import SettingError
 from mufin_model.progress import say, track
+from mufin_model.training.ahead import ahead
+from mufin_model.training.ranks import main_says
 
 Curve = list[dict[str, float]]
 
@@ -45,9 +47,10 @@ class Plan:
         name: shown in progress lines.
         seed, epochs, warmup, weight_decay: as in params.yaml.
         groups: parameters by learning rate; each trained parameter in one of them.
-        batches: epoch to the positional arguments of each forward; forward returns the loss.
+        batches: epoch to the positional arguments of each forward, tensors on the CPU; forward returns the loss.
+            They are made ahead on another thread, so that only an epoch's first may read what training changes.
         steps: batches an epoch.
-        validate: the score shown beside the loss, in 0..1.
+        validate: the score shown beside the loss, in 0..1; asked on the main rank.
         state: folder of the checkpoint.
         key: whatever must be equal for a checkpoint to be resumed.
     """
@@ -63,14 +66,6 @@ class Plan:
     validate: Callable[[], float]
     state: Path
     key: Any
-
-
-def accelerator(mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Accelerator:
-    """Where and how precisely to compute: bf16 where a GPU has it, fp32 on a CPU."""
-    if mixed_precision == "auto":
-        fits = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        mixed_precision = "bf16" if fits else "fp32"
-    return Accelerator(mixed_precision="no" if mixed_precision == "fp32" else mixed_precision)
 
 
 def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
@@ -91,11 +86,13 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
     curve = _resume(plan, key, model, optimizer, schedule)
     parameters = [p for p in model.parameters() if p.requires_grad]
     for epoch in range(len(curve), plan.epochs):
-        torch.manual_seed(plan.seed * 1_000_003 + epoch)
+        # Each rank drops out other places.
+        torch.manual_seed(plan.seed * 1_000_003 + epoch + (accelerate.process_index << 40))
         model.train()
         total_loss = torch.zeros((), device=accelerate.device)
         steps = 0
-        for batch in track(plan.batches(epoch), f"{plan.name} epoch {epoch + 1}", plan.steps):
+        made = ahead(plan.batches(epoch), accelerate.device)
+        for batch in track(made, f"{plan.name} epoch {epoch + 1}", plan.steps):
             optimizer.zero_grad(set_to_none=True)
             with accelerate.autocast():
                 loss: Tensor = wrapped(*batch)
@@ -105,7 +102,7 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
             schedule.step()
             total_loss += loss.detach()
             steps += 1
-        mean = float(total_loss) / max(1, steps)
+        mean = float(accelerate.reduce(total_loss, "mean")) / max(1, steps)
         if not math.isfinite(mean):
             raise SettingError(
                 f"the loss of {plan.name} is {mean} in epoch {epoch + 1}",
@@ -113,7 +110,8 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
                 mend="lower the learning rates",
             )
         model.eval()
-        curve.append({"epoch": epoch + 1, "loss": mean, "val_p1": plan.validate()})
+        precision = main_says(accelerate, plan.validate)
+        curve.append({"epoch": epoch + 1, "loss": mean, "val_p1": precision})
         say(f"{plan.name} epoch {epoch + 1}/{plan.epochs}: loss {mean:.4f}, validation P@1 {curve[-1]['val_p1']:.4f}")
         if accelerate.is_main_process:
             _checkpoint(plan, key, model, optimizer, schedule, curve)

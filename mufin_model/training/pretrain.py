@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.catalog.links import contains
+from mufin_model.catalog.links import contains, places
 from mufin_model.config import Pretrain, Settings
 from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
 from mufin_model.losses import LOSSES
@@ -35,7 +35,8 @@ from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, T
 from mufin_model.network.score import nearest
 from mufin_model.progress import say, track
 from mufin_model.training.batching import balanced_clusters, batches
-from mufin_model.training.loop import VALIDATED, Group, Plan, accelerator, fit, passes, write_curve
+from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.ranks import Ranks, accelerator, ranks_of, synchronise_norms, written
 
 NOUN = "pretrained_model"
 
@@ -49,9 +50,12 @@ class PretrainStep(nn.Module):
     seen: Tensor
     cluster: Tensor
 
-    def __init__(self, embedder: Embedder, settings: Pretrain, n_train: int, n_labels: int) -> None:
+    def __init__(
+        self, embedder: Embedder, settings: Pretrain, n_train: int, n_labels: int, ranks: Ranks | None = None
+    ) -> None:
         super().__init__()
-        self.embedder, self.settings = embedder, settings
+        self.ranks = ranks or Ranks()
+        self.embedder, self.settings, self.n_labels = embedder, settings, n_labels
         self.head = None if settings.head == "none" else Head(n_labels, settings.dimension)
         self.register_buffer("seen", torch.zeros(n_train, settings.dimension))
         # In the checkpoint, so that a resumed run goes on with the clusters it had.
@@ -64,18 +68,26 @@ class PretrainStep(nn.Module):
 
         Args:
             rows: places of the B items among the training items.
-            items, labels: bags of B items and U labels.
+            items, labels: bags of this rank's share of B items and U labels; of all of them where there is one rank.
             positive: True where relevant, [B, U].
-            truth: True where relevant, over all labels [B, L]; for the head and the neighbour loss alone.
+            truth: relevant pairs over all labels, places int64 in a flat [B · L]; for the head and the neighbour
+                loss alone. (On the device it is made a mask: that would be most of what a step has to copy there.)
         """
-        item, label = self.embedder(items), self.embedder(labels)
+        (n_items, n_labels), own = positive.shape, self.embedder(items)
+        item, label = self.ranks.gather(own, n_items), self.ranks.gather(self.embedder(labels), n_labels)
         self.seen[rows] = item.detach().to(self.seen.dtype)
         chosen = self.settings
         loss: Tensor = LOSSES[chosen.loss](item @ label.T, positive, chosen)
-        if self.head is not None and chosen.head != "none" and truth is not None:
-            loss = loss + chosen.head_weight * head_loss(self.head(item), truth, chosen.head)
-        if chosen.neighbour_weight and truth is not None:
-            loss = loss + chosen.neighbour_weight * neighbour_loss(item, truth, chosen.neighbour_temperature)
+        if truth is None:
+            return loss
+        relevant = torch.zeros(n_items * self.n_labels, dtype=torch.bool, device=item.device)
+        relevant = relevant.index_fill_(0, truth, True).view(n_items, self.n_labels)
+        if self.head is not None and chosen.head != "none" and len(own):
+            # The head is the dear part of a step, so each rank takes its own items; its mean is over all of them.
+            weight = chosen.head_weight * (self.ranks.count * len(own) / n_items)
+            loss = loss + weight * head_loss(self.head(own), relevant[self.ranks.own(n_items)], chosen.head)
+        if chosen.neighbour_weight:
+            loss = loss + chosen.neighbour_weight * neighbour_loss(item, relevant, chosen.neighbour_temperature)
         return loss
 
 
@@ -92,25 +104,39 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     accelerate = accelerator(chosen.mixed_precision)
     state = workspace.state(dataset, NOUN)
-    with workspace.write(dataset, NOUN) as folder:
+    with written(accelerate, workspace, dataset, NOUN) as folder:
         backbones = Backbones.load(encoded / "backbones")
-        embedder = Embedder(*_sources(chosen, catalog, encoded, backbones, state), chosen)
+        with accelerate.main_process_first():  # it decodes the images, which the others then open
+            sources = _sources(chosen, catalog, encoded, backbones, state, accelerate.is_main_process)
+        embedder = Embedder(*sources, chosen)
         embedder.to(accelerate.device)
-        step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen).to(accelerate.device)
+        if isinstance(embedder.images, TunedImages):
+            embedder.images.settle(accelerate.device)
+            synchronise_norms(accelerate, embedder.images.backbone)
+        if chosen.compile:
+            backbones.fuse(accelerate.device)
+        step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen, ranks_of(accelerate))
+        step.to(accelerate.device)
         curve = fit(accelerate, step, _plan(settings, catalog, bags, step, state, encoded))
-        backbones.save(folder / "backbones")
-        save_model(embedder, str(folder / "model.safetensors"))
-        config = chosen.model_dump(include=KEPT)
-        write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
-        write_curve(folder / "loss.csv", curve)
-        if step.head is not None:
-            np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
-        _write_vectors(folder, embedder, bags, len(catalog.images))
+        if folder is not None:
+            _write(folder, step, backbones, bags, len(catalog.images))
+            write_curve(folder / "loss.csv", curve)
     say(f"pretrained on {len(step.seen):,} items and {catalog.n_seen:,} labels")
 
 
+def _write(folder: Path, step: PretrainStep, backbones: Backbones, bags: Bags, n_images: int) -> None:
+    embedder = step.embedder
+    backbones.save(folder / "backbones")
+    save_model(embedder, str(folder / "model.safetensors"))
+    config = step.settings.model_dump(include=KEPT)
+    write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
+    if step.head is not None:
+        np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
+    _write_vectors(folder, embedder, bags, n_images)
+
+
 def _sources(
-    chosen: Pretrain, catalog: Catalog, encoded: Path, backbones: Backbones, state: Path
+    chosen: Pretrain, catalog: Catalog, encoded: Path, backbones: Backbones, state: Path, decode: bool
 ) -> tuple[FrozenVectors | TunedImages, FrozenVectors | TunedTexts]:
     """Each modality's vectors: cached where its backbone is frozen, computed anew where it is tuned."""
     random = read_json(encoded / "meta.json")["random_weights"]
@@ -119,7 +145,7 @@ def _sources(
     }
     images: FrozenVectors | TunedImages
     if tuned["image"] and "image" in chosen.modalities:
-        images = TunedImages(backbones.image, pixels(catalog, state, backbones.image.size))
+        images = TunedImages(backbones.image, pixels(catalog, state, backbones.image.size, decode))
     else:
         images = FrozenVectors(torch.from_numpy(np.load(encoded / "image.npy")))
     texts: FrozenVectors | TunedTexts
@@ -143,14 +169,17 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
         if (epoch - chosen.cluster_after) % chosen.cluster_every == 0:
             vectors = step.seen.cpu().numpy()[linked]
             found = balanced_clusters(vectors, chosen.cluster_leaf, np.random.default_rng([settings.seed, epoch]))
+            numbers = np.zeros(len(step.cluster), np.int64)
             for number, rows in enumerate(found):
-                step.cluster[torch.from_numpy(linked[rows])] = number
+                numbers[linked[rows]] = number
+            step.cluster.copy_(torch.from_numpy(numbers))
+            step.ranks.in_step(step.cluster)
         cluster = step.cluster.cpu().numpy()[linked]
         return linked[np.argsort(rng.permutation(cluster.max() + 1)[cluster], kind="stable")]
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 1, epoch])
-        device = step.seen.device
+        ranks = step.ranks
         for rows in batches(order(epoch, rng), chosen.batch_size):
             # One positive label of each item, drawn uniformly; every other positive in the batch is known too.
             width = np.diff(links.indptr)[rows]
@@ -159,8 +188,10 @@ def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, 
             positive = torch.from_numpy(links[rows][:, labels].toarray() > 0)
             items = bags.take(train[rows], limit=chosen.images_per_bag, drop=chosen.modality_dropout, rng=rng)
             targets = bags.take(bags.labels(labels), limit=chosen.images_per_bag, rng=rng)
-            truth = torch.from_numpy(links[rows].toarray() > 0).to(device) if over_all else None
-            yield torch.from_numpy(rows).to(device), items.to(device), targets.to(device), positive.to(device), truth
+            truth = torch.from_numpy(places(links[rows])) if over_all else None
+            # Drawn for the whole batch on every rank, so that all know all of it; only the share is loaded.
+            items, targets = (embedder.load(each.part(ranks.own(len(each.texts)))) for each in (items, targets))
+            yield torch.from_numpy(rows), items, targets, positive, truth
 
     tuned = [s.backbone for s in (embedder.images, embedder.texts) if not isinstance(s, FrozenVectors)]
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
