@@ -18,6 +18,7 @@ import typer
 
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
+from mufin_model.progress import main_rank
 
 app = typer.Typer(
     name="mufin",
@@ -39,6 +40,9 @@ LIBRARY: dict[str, tuple[str, str]] = {
     "release": ("mufin_model.release.release", "Gather what serving loads, with its model card."),
 }
 """Verb to (module, help). Each module has `run(workspace, dataset, settings)`."""
+
+ON_ALL_RANKS = ("pretrain", "finetune")
+"""Verbs that share their work where torchrun or accelerate starts several processes; others run on the first alone."""
 
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A name under `datasets` in params.yaml.")]
 Overrides = Annotated[
@@ -69,6 +73,8 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     """Load the settings and run one stage."""
     from mufin_model import config
 
+    if verb not in ON_ALL_RANKS and not main_rank():
+        return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
@@ -76,7 +82,8 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     began = time.monotonic()
     importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
-    workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
+    if main_rank():
+        workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
 
 
 def _add(verb: str, text: str) -> None:
