@@ -58,6 +58,10 @@ class Pretrain(Stage):
     modality_dropout: Fraction
     loss: Literal["triplet", "softmax"]
     margin: float
+    dynamic_margin: bool
+    balanced_positives: bool
+    prototypes: Annotated[int, Field(ge=0)]
+    early_fusion: bool
     negatives: Positive
     positive_threshold: float
     temperature: Rate
@@ -107,6 +111,8 @@ class Finetune(Stage):
     scale: Rate
     lr: Rate
     classifier_lr: Rate
+    end_to_end: bool
+    encoder_lr: Rate
     weight_decay: float
     warmup: Fraction
 

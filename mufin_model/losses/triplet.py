@@ -1,7 +1,10 @@
-"""The margin loss of the paper's Module I: hard positives against the hardest in-batch negatives, for each label.
+"""The margin loss of the paper's Module I: positives against the hardest in-batch negatives, of labels and of items.
 
-Positives of a label are hard where their cosine is at most `positive_threshold` (section 4: more similar ones
-give vanishing gradients). Negatives are weighted by a softmax of their similarity, without gradient, and summed.
+A positive is hard where its cosine is at most `positive_threshold` (section 4: more similar ones give vanishing
+gradients). Only hard ones are drawn nearer; the negatives of an easy one are pushed away all the same, from the
+threshold. Were easy positives left out altogether, as the paper words it, embeddings that are all alike would cost
+nothing, and from random weights training ends there: drawing everything together is the first thing that it learns.
+The paper's anchors are labels, the published code's items; with labels alone training ends near the same place.
 """
 
 from __future__ import annotations
@@ -14,26 +17,38 @@ from mufin_model.config import Pretrain
 SHARPNESS = 0.1
 """Temperature of the negatives' weights, as in the published code."""
 
+LEAST_MARGIN = 0.1
+"""Of the dynamic margin (PRIME, as in ViXML's code)."""
+
 
 def triplet_loss(similarity: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
-    """Hinge over (label, hard positive item, hard negative item).
+    """Mean of both directions: each label's items, each item's labels.
 
     Args:
         similarity: [B, U]; cosines of items and labels.
         positive: [B, U]; True where relevant.
-        settings: margin, negatives, positive_threshold.
+        settings: margin, dynamic_margin, negatives, positive_threshold.
     """
-    by_label, relevant = similarity.float().T, positive.T  # [U, B]
-    hard = relevant & (by_label <= settings.positive_threshold)
-    if not hard.any():
-        return by_label.sum() * 0.0
-    count = min(settings.negatives, by_label.shape[1])
-    negative, _ = by_label.masked_fill(relevant, float("-inf")).topk(count, dim=1)  # [U, n]
+    cosine = similarity.float()
+    return 0.5 * (one_way(cosine.T, positive.T, settings) + one_way(cosine, positive, settings))
+
+
+def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
+    """Hinge over (anchor, positive, hard negative), the anchors being rows: its mean over positive pairs.
+
+    Negatives are weighted by a softmax of their similarity, without gradient, and summed. With `dynamic_margin` the
+    margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient.
+    """
+    if not positive.any():
+        return cosine.sum() * 0.0
+    count = min(settings.negatives, cosine.shape[1])
+    negative, _ = cosine.masked_fill(positive, float("-inf")).topk(count, dim=1)  # [rows, n]
     real = torch.isfinite(negative)
     weight = torch.nan_to_num(torch.softmax(negative.detach() / SHARPNESS, dim=1))
-    label, item = hard.nonzero(as_tuple=True)
-    # embedding(): as negative[label], with a gradient that is summed in the same order each time.
-    against = torch.nn.functional.embedding(label, negative)
-    gap = against - by_label[label, item].unsqueeze(1) + settings.margin  # [pairs, n]
-    hinge = torch.where(real[label], gap.clamp(min=0), torch.zeros_like(gap))
-    return (weight[label] * hinge).sum(1).mean()
+    anchor, near = positive.nonzero(as_tuple=True)
+    # embedding(): as negative[anchor], with a gradient that is summed in the same order each time.
+    against = torch.nn.functional.embedding(anchor, negative.masked_fill(~real, 0))  # [pairs, n]
+    gap = against - cosine[anchor, near].clamp(max=settings.positive_threshold).unsqueeze(1)
+    margin = gap.detach().abs().clamp(LEAST_MARGIN, settings.margin) if settings.dynamic_margin else settings.margin
+    hinge = (gap + margin).clamp(min=0) * real[anchor]
+    return (weight[anchor] * hinge).sum(1).mean()

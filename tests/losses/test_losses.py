@@ -30,21 +30,21 @@ def batch(seed: int, items: int = 6, labels: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def naive_triplet(similarity: Tensor, positive: Tensor, chosen: Pretrain) -> float:
-    pairs = []
-    for label in range(similarity.shape[1]):
-        items = range(similarity.shape[0])
-        negatives = sorted((float(similarity[i, label]) for i in items if not positive[i, label]), reverse=True)
-        negatives = negatives[: chosen.negatives]
-        weights = [math.exp(s / 0.1) for s in negatives]
-        for i in items:
-            own = float(similarity[i, label])
-            if positive[i, label] and own <= chosen.positive_threshold:
-                terms = [
-                    w / sum(weights) * max(0.0, s - own + chosen.margin)
-                    for w, s in zip(weights, negatives, strict=True)
-                ]
-                pairs.append(sum(terms))
-    return sum(pairs) / len(pairs) if pairs else 0.0
+    def one_way(s: Tensor, p: Tensor) -> float:
+        pairs = []
+        for anchor in range(len(s)):
+            negatives = sorted((float(v) for v in s[anchor][~p[anchor]]), reverse=True)[: chosen.negatives]
+            weights = [math.exp(v / 0.1) for v in negatives]
+            for own in s[anchor][p[anchor]]:
+                total = 0.0
+                for weight, negative in zip(weights, negatives, strict=True):
+                    gap = negative - min(float(own), chosen.positive_threshold)
+                    margin = min(max(abs(gap), 0.1), chosen.margin) if chosen.dynamic_margin else chosen.margin
+                    total += weight / sum(weights) * max(0.0, gap + margin)
+                pairs.append(total)
+        return sum(pairs) / len(pairs)
+
+    return 0.5 * (one_way(similarity, positive) + one_way(similarity.T, positive.T))
 
 
 def naive_softmax(similarity: Tensor, positive: Tensor, chosen: Pretrain) -> float:
@@ -60,8 +60,10 @@ def naive_softmax(similarity: Tensor, positive: Tensor, chosen: Pretrain) -> flo
     return 0.5 * (one_way(similarity, positive) + one_way(similarity.T, positive.T))
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_triplet_is_its_formula(chosen: Pretrain, seed: int) -> None:
+def test_triplet_is_its_formula(settings_of, seed: int, dynamic: bool) -> None:
+    chosen = settings_of("pretrain.negatives=3", f"pretrain.dynamic_margin={str(dynamic).lower()}").pretrain
     similarity, positive = batch(seed)
     assert triplet_loss(similarity, positive, chosen).item() == pytest.approx(
         naive_triplet(similarity, positive, chosen), rel=1e-5
@@ -83,21 +85,42 @@ def test_negatives_are_summed_not_averaged(settings_of) -> None:
     similarity = torch.where(positive, 0.5, 0.6)
     for negatives in (1, 3, 10, 50):
         chosen = settings_of(f"pretrain.negatives={negatives}", "pretrain.margin=0.3").pretrain
-        assert triplet_loss(similarity, positive, chosen).item() == pytest.approx(0.4, rel=1e-5)
+        # The label has ten negatives; the item has none, which costs nothing.
+        assert triplet_loss(similarity, positive, chosen).item() == pytest.approx(0.5 * 0.4, rel=1e-5)
 
 
-def test_easy_positives_are_skipped(chosen: Pretrain) -> None:
+def test_easy_positives_are_not_drawn_nearer_but_their_negatives_are_pushed(chosen: Pretrain) -> None:
     positive = torch.tensor([[True], [True], [False]])
-    easy = torch.tensor([[0.95], [0.91], [0.99]], requires_grad=True)
-    loss = triplet_loss(easy, positive, chosen)
+    similarity = torch.tensor([[0.95], [0.89], [0.8]], requires_grad=True)
+    triplet_loss(similarity, positive, chosen).backward()
+    # The label's side: a mean over two pairs of slope one, halved.
+    assert similarity.grad.flatten().tolist() == pytest.approx([0.0, -0.25, 0.5])
+    far = torch.tensor([[0.95], [0.91], [0.55]], requires_grad=True)
+    loss = triplet_loss(far, positive, chosen)
     loss.backward()
     assert loss.item() == 0
-    assert not easy.grad.any()
-    similarity = torch.tensor([[0.95], [0.9], [0.8]], requires_grad=True)
+    assert not far.grad.any()
+
+
+def test_all_alike_is_no_rest(chosen: Pretrain) -> None:
+    """What training from random weights fell into: every cosine above the threshold, so every positive easy."""
+    positive = torch.eye(6).bool()
+    alike = torch.full((6, 6), 0.99, requires_grad=True)
+    loss = triplet_loss(alike, positive, chosen)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.99 - 0.9 + 0.3, rel=1e-5)
+    assert alike.grad[~positive].sum() > 0
+    assert not alike.grad[positive].any()
+
+
+def test_the_dynamic_margin_has_no_gradient(settings_of) -> None:
+    chosen = settings_of("pretrain.dynamic_margin=true").pretrain
+    positive = torch.tensor([[True], [False]])
+    similarity = torch.tensor([[0.3], [0.5]], requires_grad=True)
     loss = triplet_loss(similarity, positive, chosen)
     loss.backward()
-    assert loss.item() == pytest.approx(0.8 - 0.9 + 0.3, rel=1e-5)
-    assert similarity.grad.flatten().tolist() == [0.0, -1.0, 1.0]
+    assert loss.item() == pytest.approx(0.5 * (0.2 + 0.2), rel=1e-5)
+    assert similarity.grad.flatten().tolist() == pytest.approx([-0.5, 0.5])
 
 
 @pytest.mark.parametrize("name", LOSSES)
