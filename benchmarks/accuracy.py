@@ -29,9 +29,10 @@ from scipy.sparse import load_npz, vstack
 from mufin_model import config
 from mufin_model.artefacts import Workspace
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.evaluation import baselines, table
 from mufin_model.evaluation.evaluate import interval, zero_shot
-from mufin_model.evaluation.metrics import RowMetrics, inverse_propensity, row_metrics, without
+from mufin_model.evaluation.metrics import RowMetrics, row_metrics, without
 
 NAME = "benchmark"
 VERBS = ("ingest", "encode", "pretrain", "index", "mine", "finetune", "predict")

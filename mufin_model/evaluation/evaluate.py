@@ -17,11 +17,12 @@ from scipy.sparse import csr_matrix, load_npz, vstack
 
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.evaluation import baselines, gallery, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
-from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, inverse_propensity, row_metrics, without
+from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
 
 OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "mufin")
 """Files of predictions, each a row of the table; a component that is not in use has none."""

@@ -13,7 +13,7 @@ P, nDCG and R are means over all items; an item without true labels stays in the
 are ratios of sums, not means of ratios. All are fractions, 0 to 1, accumulated in float64.
 
 Sources: the definitions are those of pyxclib (`xclib.evaluation.xc_metrics`) and of the Extreme Classification
-Repository; propensities: Jain, Prabhu and Varma, "Extreme multi-label loss functions", KDD 2016.
+Repository; the inverse propensity is `catalog.propensity`'s.
 """
 
 from __future__ import annotations
@@ -37,25 +37,6 @@ ABSENT = np.iinfo(np.int64).max
 
 BLOCK = 256
 """Rows a thread takes at once: one buffer a block, and work enough to hide the scheduling."""
-
-
-def inverse_propensity(counts: npt.ArrayLike, n_items: int, a: float = 0.55, b: float = 1.5) -> Floats:
-    r"""Weight of each label: the inverse of the chance that a true link of it was observed.
-
-        1 / p_l = 1 + C (n_l + b)^-a,   C = (ln N - 1) (b + 1)^a
-
-    Args:
-        counts: [L] training items of each label.
-        n_items: N, training items in all.
-        a, b: 0.55 and 1.5, but 0.5 and 0.4 for Wikipedia, 0.6 and 2.6 for Amazon data.
-
-    Returns:
-        [L] float64, larger for rarer labels. Below e training items C would be negative; it is then 0.
-
-    Reference: Jain et al., KDD 2016, section 3.
-    """
-    c = max(0.0, np.log(max(n_items, 1)) - 1.0) * (b + 1.0) ** a
-    return 1.0 + c * (np.asarray(counts, dtype=np.float64) + b) ** -a
 
 
 def without(matrix: csr_matrix, pairs: csr_matrix) -> csr_matrix:

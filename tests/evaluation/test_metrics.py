@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from mufin_model.evaluation.metrics import evaluate_scores, inverse_propensity, keep_top, row_metrics, top_k, true_ranks
+from mufin_model.catalog.propensity import inverse_propensity
+from mufin_model.evaluation.metrics import evaluate_scores, keep_top, row_metrics, top_k, true_ranks
 from mufin_model.evaluation.metrics import without as remove
 
 

@@ -13,10 +13,11 @@ from scipy.sparse import csr_matrix, load_npz, save_npz
 
 from mufin_model.artefacts import Workspace
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.evaluation import charts, evaluate, gallery, table
-from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, inverse_propensity, without
+from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, without
 
 from .conftest import DATASET, EVIL, make
 
