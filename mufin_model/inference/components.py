@@ -41,7 +41,7 @@ class Scorer:
         self.catalog, self.settings = catalog, settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.pretrained = store.load_pretrained(pretrained, self.device)
-        self.ranker = store.load_ranker(finetuned, self.pretrained, catalog.n_seen, self.device)
+        self.finetuned = store.load_finetuned(finetuned, self.pretrained, catalog.n_seen, self.device)
         self.index = LabelIndex.load(index)
         self.labels = np.load(index / "labels.npy")
         self.items = np.load(pretrained / "item_embeddings.npy")
@@ -49,7 +49,8 @@ class Scorer:
         self.head = np.load(head) if head.is_file() and "head" in settings.components else None
         self.head_index = None if self.head is None else VectorIndex(self.head, FLAT)
         bags = Bags(catalog, self.pretrained.modalities)
-        self.side = label_side(self.ranker, bags, self.pretrained.image, self.pretrained.text, catalog.n_seen)
+        tuned = self.finetuned
+        self.side = label_side(tuned.ranker, bags, tuned.image, tuned.text, catalog.n_seen)
         counts = catalog.label_counts()
         self.frequency = np.log1p(counts / max(1, counts.max(initial=1)) * 1000).astype(np.float32)
 
@@ -78,10 +79,10 @@ class Scorer:
         siamese = self._cosines(queries, self.labels, candidates)
         parts = {
             "classifier": score_shortlists(
-                self.ranker,
+                self.finetuned.ranker,
                 bags,
-                self.pretrained.image,
-                self.pretrained.text,
+                self.finetuned.image,
+                self.finetuned.text,
                 self.side,
                 items,
                 candidates,

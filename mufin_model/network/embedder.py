@@ -132,9 +132,13 @@ class Embedder(nn.Module):
 
 
 def assemble(batch: BagBatch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors of a batch's distinct images [U, D] and texts [B, D] as bags [B, M + 1, D] with their mask."""
-    # A batch without any image still has one padded place, which needs a row to point at.
-    image = image if len(image) else text.new_zeros(1, text.shape[1])
+    """Vectors of a batch's distinct images [U, D] and texts [B, D] as bags [B, M + 1, D] with their mask.
+
+    Where no bag has an image the padded place is left out, [B, 1, D]: labels are often texts alone, and a place
+    that is all padding costs as much as a real one.
+    """
+    if not len(image):
+        return text.unsqueeze(1), batch.text_mask.unsqueeze(1)
     bags = torch.cat([gather(image, batch.image_index), text.unsqueeze(1)], dim=1)
     return bags, torch.cat([batch.image_mask, batch.text_mask.unsqueeze(1)], dim=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mufin_model.artefacts import read_json
 from mufin_model.network.attention import SelfAttention
 from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.ranker import Ranker
+
+ENCODER = "encoder"
+"""Folder of `finetuned_classifiers` with the encoder that was tuned along, and its descriptors."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +43,46 @@ def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
         state = load_file(folder / "model.safetensors")
         attention.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
         attention.to(device).eval()
-    image, text = (torch.from_numpy(np.load(folder / f"{name}.npy")).to(device) for name in ("image", "text"))
-    return Pretrained(
-        config["modalities"], config["dimension"], config["heads"], config["dropout"], attention, image, text
+    shape = config["dimension"], config["heads"], config["dropout"]
+    return Pretrained(config["modalities"], *shape, attention, *descriptors(folder, device))
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What inference needs of Module IV: the ranker, and the descriptors that it sees."""
+
+    ranker: Ranker
+    image: Tensor  # [n_images, D]
+    text: Tensor  # [n_items + n_labels, D]
+
+
+def make_ranker(pretrained: Pretrained, classifiers: Classifiers, cross_attention: bool, scale: float) -> Ranker:
+    """The ranker that goes on from a pretrained model; its A_S is a copy of that model's (Module III)."""
+    attention = copy.deepcopy(pretrained.attention)
+    return Ranker(
+        pretrained.dimension, pretrained.heads, pretrained.dropout, attention, cross_attention, classifiers, scale
     )
 
 
-def load_ranker(folder: Path, pretrained: Pretrained, n_labels: int, device: torch.device) -> Ranker:
-    """Read the ranker of `finetuned_classifiers`, in evaluation mode."""
+def load_finetuned(folder: Path, pretrained: Pretrained, n_labels: int, device: torch.device) -> Finetuned:
+    """Read `finetuned_classifiers`, in evaluation mode.
+
+    Where it was trained end to end, its descriptors are those of its own encoder, else the pretrained ones.
+    """
     config = read_json(folder / "config.json")
-    attention = None
-    if pretrained.attention is not None:
-        attention = SelfAttention(pretrained.dimension, pretrained.heads, pretrained.dropout)
-    ranker = Ranker(
-        pretrained.dimension,
-        pretrained.heads,
-        pretrained.dropout,
-        attention,
-        config["cross_attention"],
-        Classifiers(torch.zeros(n_labels, pretrained.dimension), config["classifiers"]),
-        config["scale"],
-    )
+    classifiers = Classifiers(torch.zeros(n_labels, pretrained.dimension), config["classifiers"])
+    ranker = make_ranker(pretrained, classifiers, config["cross_attention"], config["scale"])
     ranker.load_state_dict(load_file(folder / "model.safetensors"))
-    return ranker.to(device).eval()
+    ranker.to(device).eval()
+    if not config["end_to_end"]:
+        return Finetuned(ranker, pretrained.image, pretrained.text)
+    return Finetuned(ranker, *descriptors(folder / ENCODER, device))
+
+
+def descriptors(folder: Path, device: torch.device) -> tuple[Tensor, Tensor]:
+    """image.npy [n_images, D] and text.npy [n_items + n_labels, D] of a folder."""
+    image, text = (torch.from_numpy(np.load(folder / f"{name}.npy")).to(device) for name in ("image", "text"))
+    return image, text
 
 
 def stamps(folder: Path) -> list[tuple[str, int, int]]:

@@ -2,9 +2,13 @@
 
     model.safetensors, config.json   the ranker
     classifiers.npy                  w_l, unit rows float32 [n_seen, D]
+    encoder/                         where it was tuned: model.safetensors (projections, backbones that Module I
+                                     tuned), backbones/, and the descriptors anew, image.npy and text.npy
     loss.csv
 
-Module III is what it starts from: the pretrained model's projected descriptors and its A_S.
+Module III is what it starts from: the pretrained model's projected descriptors and its A_S. With `end_to_end` (the
+paper's second ranker, "pp" in its code) the encoder goes on training at a smaller rate; Module II's shortlists stay
+those of the pretrained encoder.
 """
 
 from __future__ import annotations
@@ -23,16 +27,19 @@ from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune, Settings
+from mufin_model.encoders.backbones import Backbones
 from mufin_model.losses.logistic import logistic_loss
 from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.classifiers import Classifiers
+from mufin_model.network.embedder import Embedder, TunedImages
 from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import say
 from mufin_model.training.batching import batches
+from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
 from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
-from mufin_model.training.ranks import accelerator, ranks_of, written
+from mufin_model.training.ranks import accelerator, ranks_of, synchronise_norms, written
 from mufin_model.training.shortlists import ShortlistSampler
 
 NOUN = "finetuned_classifiers"
@@ -42,12 +49,13 @@ class FinetuneStep(nn.Module):
     """One step of Module IV.
 
     Args:
-        image, text: projected descriptors, [n_images, D] and [n_texts, D]; not trained, and in no checkpoint.
+        ranker: trains.
+        encoder: what gives the descriptors; an Embedder trains too, cached ones do not and are in no checkpoint.
     """
 
-    def __init__(self, ranker: Ranker, image: Tensor, text: Tensor) -> None:
+    def __init__(self, ranker: Ranker, encoder: Embedder | CachedDescriptors) -> None:
         super().__init__()
-        self.ranker, self.descriptors = ranker, (image, text)
+        self.ranker, self.encoder = ranker, encoder
 
     def forward(
         self,
@@ -63,11 +71,27 @@ class FinetuneStep(nn.Module):
 
         weight: of this rank's mean over its real pairs, so that the ranks' mean is that over all real pairs.
         """
-        image, text = self.descriptors
-        item = self.ranker.bags(items, image[items.images], text[items.texts])
-        side = self.ranker.label_side(labels, targets, image[targets.images], text[targets.texts])
+        item = self.ranker.bags(items, *self._descriptors(items))
+        side = self.ranker.label_side(labels, targets, *self._descriptors(targets))
         cosine = self.ranker.score(*item, *side, at)
         return weight * logistic_loss(cosine, positive, real, self.ranker.scale, self.ranker.shift)
+
+    def _descriptors(self, batch: BagBatch) -> tuple[Tensor, Tensor]:
+        text = self.encoder.text(batch.texts, batch.text_input)
+        image = self.encoder.image(batch.images, batch.image_input) if len(batch.images) else text[:0]
+        return image, text
+
+    def see(self, bags: Bags, n_images: int, entities: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+        """Descriptors as they are now, [n_images, D] and [n_texts, D]; of these entities at least, all by default."""
+        if isinstance(self.encoder, CachedDescriptors):
+            return self.encoder.images.table, self.encoder.texts.table
+        rows = None
+        if entities is not None:
+            taken = bags.take(entities)
+            rows = taken.images.numpy(), np.unique(entities)
+        device = self.ranker.scale.device
+        image, text = re_encode(self.encoder, (n_images, bags.n_items + bags.n_labels), rows)
+        return image.to(device), text.to(device)
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -83,22 +107,27 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     # of the artefact, not of params.yaml: what pretraining ran with is what this goes on from
     before = read_json(folder / "config.json")
     accelerate, drop = accelerator(before["mixed_precision"]), float(before["modality_dropout"])
+    state = workspace.state(dataset, NOUN)
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)
     bags = Bags(catalog, pretrained.modalities)
     items, labels = (np.load(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
     start = _start(catalog, items, labels)
-    ranker = Ranker(
-        pretrained.dimension,
-        pretrained.heads,
-        pretrained.dropout,
-        pretrained.attention,
-        chosen.cross_attention,
-        Classifiers(start, chosen.classifiers),
-        chosen.scale,
+    ranker = store.make_ranker(
+        pretrained, Classifiers(start, chosen.classifiers), chosen.cross_attention, chosen.scale
     ).to(accelerate.device)
-    image, text = pretrained.image, pretrained.text
-    step, ranks = FinetuneStep(ranker, image, text), ranks_of(accelerate)
+    encoder: Embedder | CachedDescriptors = CachedDescriptors(pretrained.image, pretrained.text)
+    read = [catalog.folder, folder, mined]
+    if chosen.end_to_end:
+        encoded = workspace.read(dataset, "encoder_embeddings")
+        read.append(encoded)
+        with accelerate.main_process_first():  # it decodes the images, which the others then open
+            encoder, backbones = pretrained_encoder(folder, catalog, encoded, state, accelerate.is_main_process)
+        encoder.to(accelerate.device)
+        if isinstance(encoder.images, TunedImages):
+            encoder.images.settle(accelerate.device)
+            synchronise_norms(accelerate, encoder.images.backbone)
+    step, ranks = FinetuneStep(ranker, encoder), ranks_of(accelerate)
     train, links = catalog.rows("train"), catalog.links("train")
     sampler = ShortlistSampler(links, mined, chosen)
 
@@ -113,13 +142,15 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             unique, at = np.unique(drawn, return_inverse=True)
             tensors = (torch.from_numpy(x) for x in (at.reshape(drawn.shape), positive, real))
             weight = ranks.count * int(real.sum()) / max(1, pairs)
-            yield item_bags, torch.from_numpy(unique), bags.take(bags.labels(unique)), *tensors, weight
+            label_bags = bags.take(bags.labels(unique))
+            yield encoder.load(item_bags), torch.from_numpy(unique), encoder.load(label_bags), *tensors, weight
 
-    rows = catalog.rows("val")[:VALIDATED]
+    rows, seen = catalog.rows("val")[:VALIDATED], np.arange(catalog.n_seen)
     truth = catalog.links("val")[: len(rows)]
     shortlist = nearest(torch.from_numpy(items[rows]), start, 50)
 
     def validate() -> float:
+        image, text = step.see(bags, len(catalog.images), np.concatenate([rows, bags.labels(seen)]))
         side = label_side(ranker, bags, image, text, catalog.n_seen)
         best = score_shortlists(ranker, bags, image, text, side, rows, shortlist).argmax(1)
         chosen_labels = shortlist[np.arange(len(rows)), best]
@@ -133,16 +164,19 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             epochs=passes(chosen.epochs, chosen.least_steps, steps),
             warmup=chosen.warmup,
             weight_decay=chosen.weight_decay,
-            groups=_groups(ranker, chosen),
+            groups=_groups(step, chosen),
             batches=epoch_batches,
             steps=steps,
             validate=validate,
-            state=workspace.state(dataset, NOUN),
-            key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, (catalog.folder, folder, mined))],
+            state=state,
+            key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, read)],
         )
         curve = fit(accelerate, step, plan)
         if out is not None:
+            image, text = step.see(bags, len(catalog.images))
             _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)
+            if isinstance(encoder, Embedder):
+                _write_encoder(out / store.ENCODER, encoder, backbones, image, text)
             write_curve(out / "loss.csv", curve)
     say(f"finetuned {catalog.n_seen:,} classifiers")
 
@@ -154,13 +188,23 @@ def _start(catalog: Catalog, items: np.ndarray, labels: np.ndarray) -> Tensor:
     return normalize(normalize(centroid.float(), dim=1) + own, dim=1)
 
 
-def _groups(ranker: Ranker, chosen: Finetune) -> list[Group]:
+def _groups(step: FinetuneStep, chosen: Finetune) -> list[Group]:
+    ranker = step.ranker
     shared = nn.ModuleList([m for name, m in ranker.named_children() if name != "classifiers"])
     affine = nn.ParameterList([ranker.scale, ranker.shift])
-    return [Group(shared, chosen.lr), Group(affine, chosen.lr * 10), Group(ranker.classifiers, chosen.classifier_lr)]
+    groups = [Group(shared, chosen.lr), Group(affine, chosen.lr * 10), Group(ranker.classifiers, chosen.classifier_lr)]
+    return [*groups, Group(step.encoder, chosen.encoder_lr)]
 
 
 def _write(out: Path, ranker: Ranker, classifiers: Tensor, chosen: Finetune) -> None:
     save_model(ranker, str(out / "model.safetensors"))
     np.save(out / "classifiers.npy", classifiers.cpu().numpy())
-    write_json(out / "config.json", chosen.model_dump(include={"cross_attention", "classifiers", "scale"}))
+    kept = {"cross_attention", "classifiers", "scale", "end_to_end"}
+    write_json(out / "config.json", chosen.model_dump(include=kept))
+
+
+def _write_encoder(out: Path, encoder: Embedder, backbones: Backbones, image: Tensor, text: Tensor) -> None:
+    backbones.save(out / "backbones")
+    save_model(encoder, str(out / "model.safetensors"))
+    np.save(out / "image.npy", image.cpu().numpy())
+    np.save(out / "text.npy", text.cpu().numpy())

@@ -24,17 +24,18 @@ from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains, places
 from mufin_model.config import Pretrain, Settings
-from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
+from mufin_model.encoders.backbones import Backbones
 from mufin_model.losses import LOSSES
 from mufin_model.losses.head import head_loss
 from mufin_model.losses.neighbour import neighbour_loss
 from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.classifiers import Head
-from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts, unit_vectors
+from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, unit_vectors
 from mufin_model.network.score import nearest
-from mufin_model.progress import say, track
+from mufin_model.progress import say
 from mufin_model.training.batching import balanced_clusters, batches
+from mufin_model.training.descriptors import re_encode, sources
 from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
 from mufin_model.training.ranks import Ranks, accelerator, ranks_of, synchronise_norms, written
 
@@ -106,9 +107,10 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     state = workspace.state(dataset, NOUN)
     with written(accelerate, workspace, dataset, NOUN) as folder:
         backbones = Backbones.load(encoded / "backbones")
+        tuned = _tuned(chosen, encoded)
         with accelerate.main_process_first():  # it decodes the images, which the others then open
-            sources = _sources(chosen, catalog, encoded, backbones, state, accelerate.is_main_process)
-        embedder = Embedder(*sources, chosen)
+            towers = sources(tuned, catalog, encoded, backbones, state, accelerate.is_main_process)
+        embedder = Embedder(*towers, chosen)
         embedder.to(accelerate.device)
         if isinstance(embedder.images, TunedImages):
             embedder.images.settle(accelerate.device)
@@ -117,7 +119,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             backbones.fuse(accelerate.device)
         step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen, ranks_of(accelerate))
         step.to(accelerate.device)
-        curve = fit(accelerate, step, _plan(settings, catalog, bags, step, state, encoded))
+        curve = fit(accelerate, step, plan(settings, catalog, bags, step, state, encoded))
         if folder is not None:
             _write(folder, step, backbones, bags, len(catalog.images))
             write_curve(folder / "loss.csv", curve)
@@ -129,34 +131,26 @@ def _write(folder: Path, step: PretrainStep, backbones: Backbones, bags: Bags, n
     backbones.save(folder / "backbones")
     save_model(embedder, str(folder / "model.safetensors"))
     config = step.settings.model_dump(include=KEPT)
-    write_json(folder / "config.json", config | {"widths": [embedder.images.width, embedder.texts.width]})
+    towers = {"image": embedder.images, "text": embedder.texts}
+    config["widths"] = [tower.width for tower in towers.values()]
+    config["tuned"] = {name: not isinstance(tower, FrozenVectors) for name, tower in towers.items()}
+    write_json(folder / "config.json", config)
     if step.head is not None:
         np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
     _write_vectors(folder, embedder, bags, n_images)
 
 
-def _sources(
-    chosen: Pretrain, catalog: Catalog, encoded: Path, backbones: Backbones, state: Path, decode: bool
-) -> tuple[FrozenVectors | TunedImages, FrozenVectors | TunedTexts]:
-    """Each modality's vectors: cached where its backbone is frozen, computed anew where it is tuned."""
+def _tuned(chosen: Pretrain, encoded: Path) -> dict[str, bool]:
+    """Which backbones train, by modality."""
     random = read_json(encoded / "meta.json")["random_weights"]
-    tuned = {
-        name: random[name] if chosen.train_backbones == "auto" else chosen.train_backbones for name in ("image", "text")
+    return {
+        name: name in chosen.modalities
+        and (bool(random[name]) if chosen.train_backbones == "auto" else chosen.train_backbones)
+        for name in ("image", "text")
     }
-    images: FrozenVectors | TunedImages
-    if tuned["image"] and "image" in chosen.modalities:
-        images = TunedImages(backbones.image, pixels(catalog, state, backbones.image.size, decode))
-    else:
-        images = FrozenVectors(torch.from_numpy(np.load(encoded / "image.npy")))
-    texts: FrozenVectors | TunedTexts
-    if tuned["text"] and "text" in chosen.modalities:
-        texts = TunedTexts(backbones.text, catalog_texts(catalog))
-    else:
-        texts = FrozenVectors(torch.from_numpy(np.load(encoded / "text.npy")))
-    return images, texts
 
 
-def _plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path) -> Plan:
+def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path) -> Plan:
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
     linked = np.flatnonzero(np.diff(links.indptr))
@@ -235,18 +229,7 @@ def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
 @torch.inference_mode()
 def _write_vectors(folder: Path, embedder: Embedder, bags: Bags, n_images: int) -> None:
     """Re-encode every descriptor with the trained weights, then every item and label from those."""
-    device = next(embedder.parameters()).device
-    embedder.eval()
-
-    def table(encode: Any, count: int, what: str) -> Tensor:
-        parts = [
-            encode(torch.arange(at, min(at + 512, count), device=device)).float().cpu()
-            for at in track(range(0, count, 512), f"re-encode {what}")
-        ]
-        return torch.cat(parts) if parts else torch.zeros(0, embedder.project_text.linear.out_features)
-
-    image = table(embedder.image, n_images, "images")
-    text = table(embedder.text, bags.n_items + bags.n_labels, "texts")
+    image, text = re_encode(embedder, (n_images, bags.n_items + bags.n_labels))
     np.save(folder / "image.npy", image.numpy())
     np.save(folder / "text.npy", text.numpy())
     attention = embedder.attention.cpu() if embedder.attention is not None else None

@@ -19,7 +19,8 @@ from mufin_model.network.score import label_side, score_shortlists
 def trained(built):
     catalog = Catalog.load(built.noun("raw_descriptors"))
     pretrained = store.load_pretrained(built.noun("pretrained_model"), torch.device("cpu"))
-    ranker = store.load_ranker(built.noun("finetuned_classifiers"), pretrained, catalog.n_seen, torch.device("cpu"))
+    folder = built.noun("finetuned_classifiers")
+    ranker = store.load_finetuned(folder, pretrained, catalog.n_seen, torch.device("cpu")).ranker
     return catalog, Bags(catalog, pretrained.modalities), pretrained, ranker
 
 

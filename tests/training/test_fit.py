@@ -64,6 +64,7 @@ def same(one: Path, other: Path) -> None:
         ("pretrain", ("pretrain.cluster_after=9", "pretrain.train_backbones=false")),
         ("pretrain", ("pretrain.cluster_after=1", "pretrain.cluster_every=5", "pretrain.train_backbones=false")),
         ("finetune", ()),
+        ("finetune", ("finetune.end_to_end=true",)),
     ],
 )
 def test_killed_and_resumed_ends_as_unbroken(built, tmp_path, monkeypatch, capfd, stage, overrides) -> None:
