@@ -151,6 +151,7 @@ def _tuned(chosen: Pretrain, encoded: Path) -> dict[str, bool]:
 
 
 def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, state: Path, encoded: Path) -> Plan:
+    """How `fit` trains the step: batches, learning rates, validation."""
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
     linked = np.flatnonzero(np.diff(links.indptr))
