@@ -39,16 +39,13 @@ def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
     Negatives are weighted by a softmax of their similarity, without gradient, and summed. With `dynamic_margin` the
     margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient.
     """
-    if not positive.any():
-        return cosine.sum() * 0.0
+    # All pairs of the batch, masked, not the positive ones alone: to ask for their number would stall a GPU each step.
     count = min(settings.negatives, cosine.shape[1])
     negative, _ = cosine.masked_fill(positive, float("-inf")).topk(count, dim=1)  # [rows, n]
-    real = torch.isfinite(negative)
+    # Nothing weighs where a row has fewer negatives, or none at all.
     weight = torch.nan_to_num(torch.softmax(negative.detach() / SHARPNESS, dim=1))
-    anchor, near = positive.nonzero(as_tuple=True)
-    # embedding(): as negative[anchor], with a gradient that is summed in the same order each time.
-    against = torch.nn.functional.embedding(anchor, negative.masked_fill(~real, 0))  # [pairs, n]
-    gap = against - cosine[anchor, near].clamp(max=settings.positive_threshold).unsqueeze(1)
+    against = negative.masked_fill(torch.isinf(negative), 0)
+    gap = against.unsqueeze(1) - cosine.clamp(max=settings.positive_threshold).unsqueeze(2)  # [rows, columns, n]
     margin = gap.detach().abs().clamp(LEAST_MARGIN, settings.margin) if settings.dynamic_margin else settings.margin
-    hinge = (gap + margin).clamp(min=0) * real[anchor]
-    return (weight[anchor] * hinge).sum(1).mean()
+    each = (weight.unsqueeze(1) * (gap + margin).clamp(min=0)).sum(2)
+    return (each * positive).sum() / positive.sum().clamp(min=1)
