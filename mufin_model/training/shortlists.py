@@ -1,8 +1,9 @@
 """Labels drawn for each item in a step of Module IV: hard positives and hard negatives of its mined shortlist.
 
 Positives are drawn from all of an item's labels, those the shortlist missed too, less similar ones first;
-negatives from the shortlist, more similar ones first, without its best few, which may be missing positives.
-(The published code computes such probabilities and then ignores them.)
+negatives from the shortlist, more similar ones first, without its best few, which may be missing positives; an item
+whose shortlist holds no other gets random labels. (The published code computes such probabilities and then ignores
+them, and never trains a positive outside the shortlist.)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune
 
 SHARPNESS = 0.2
@@ -40,7 +42,7 @@ class ShortlistSampler:
         labels, scores = self.labels[rows], self.scores[rows].astype(np.float32)
         relevant = np.asarray(self.positive[rows])
         positives, real_positives = self._positives(rows, labels, scores, relevant, rng)
-        negatives, real_negatives = self._negatives(labels, scores, relevant, rng)
+        negatives, real_negatives = self._negatives(rows, labels, scores, relevant, rng)
         drawn = np.concatenate([positives, negatives], axis=1)
         positive = np.zeros(drawn.shape, bool)
         positive[:, : positives.shape[1]] = True
@@ -69,11 +71,17 @@ class ShortlistSampler:
         return _weighted(truth, -similarity, real, self.settings.positives, rng)
 
     def _negatives(
-        self, labels: np.ndarray, scores: np.ndarray, relevant: np.ndarray, rng: np.random.Generator
+        self, rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, relevant: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         real = ~relevant & (labels >= 0)
         real &= real.cumsum(1) > self.settings.drop_top_negatives
-        return _weighted(labels, scores, real, self.settings.negatives, rng)
+        drawn, kept = _weighted(labels, scores, real, self.settings.negatives, rng)
+        without = np.flatnonzero(~kept.any(1))
+        if len(without):
+            # Positives alone would teach an item that every label is relevant.
+            drawn[without] = rng.integers(self.links.shape[1], size=(len(without), drawn.shape[1]))
+            kept[without] = ~contains(self.links[rows[without]], drawn[without])
+        return drawn, kept
 
 
 def _weighted(

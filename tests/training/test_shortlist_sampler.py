@@ -111,3 +111,15 @@ def test_short_lists_give_what_they_have(tmp_path: Path, settings_of) -> None:
     )
     assert (positive & real).sum() == real.sum() == 1
     assert drawn[real].tolist() == [0]
+
+
+def test_an_item_whose_list_holds_no_negative_gets_random_ones(sampler: ShortlistSampler) -> None:
+    sampler.positive = np.zeros_like(sampler.positive)
+    sampler.positive[1, :9] = True  # one other left, which is dropped as the best
+    sampler.links = sparse.csr_matrix((np.ones(9), (np.ones(9, int), np.arange(5, 14))), shape=(3, L), dtype=np.float32)
+    seen: set[int] = set()
+    for drawn, positive, real in many(sampler, [1], 100):
+        negatives = drawn[0][real[0] & ~positive[0]]
+        assert not set(negatives) & set(range(5, 14))
+        seen |= set(negatives)
+    assert seen == set(range(L)) - set(range(5, 14))
