@@ -39,9 +39,26 @@ class TextEncoder(nn.Module):
         )
         return out["input_ids"].int(), out["attention_mask"].bool()
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids [n, T], mask [n, T] to [n, width]."""
-        states = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+    def forward(self, ids: Tensor, mask: Tensor, before: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        """Texts to vectors, [n, width]; with `before` of texts and what comes before them (early fusion, ViXML).
+
+        Args:
+            ids: [n, T].
+            mask: [n, T]; True where real.
+            before: vectors put before the tokens' embeddings, [n, M, width].
+            seen: their mask, [n, M].
+        """
+        if before is None or seen is None:
+            states = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+        else:
+            words = self.backbone.get_input_embeddings()(ids.long())
+            mask = torch.cat([seen, mask], dim=1)
+            # Real ones first, in their order: a token's position is then the same whatever the batch pads.
+            order = torch.argsort(~mask, dim=1, stable=True)
+            mask = mask.gather(1, order)
+            given = torch.cat([before.to(words.dtype), words], dim=1)
+            given = given.gather(1, order.unsqueeze(-1).expand_as(given))
+            states = self.backbone(inputs_embeds=given, attention_mask=mask.long()).last_hidden_state
         weight = mask.unsqueeze(-1).to(states.dtype)
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
 

@@ -48,7 +48,7 @@ class Scorer:
         head = pretrained / "head.npy"
         self.head = np.load(head) if head.is_file() and "head" in settings.components else None
         self.head_index = None if self.head is None else VectorIndex(self.head, FLAT)
-        bags = Bags(catalog, self.pretrained.modalities)
+        bags = self.pretrained.bags(catalog)
         tuned = self.finetuned
         self.side = label_side(tuned.ranker, bags, tuned.image, tuned.text, catalog.n_seen)
         counts = catalog.label_counts()
@@ -100,7 +100,7 @@ class Scorer:
         return unit_vectors(p.attention, bags, p.image, p.text, items).cpu().numpy()
 
     def _bags(self, modalities: Sequence[str]) -> Bags:
-        return Bags(self.catalog, [m for m in self.pretrained.modalities if m in modalities])
+        return self.pretrained.bags(self.catalog, modalities)
 
     def _neighbours(self, queries: np.ndarray, memory: Sequence[str]) -> sparse.csr_matrix:
         rows = np.concatenate([self.catalog.rows(split) for split in memory])

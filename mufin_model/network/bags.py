@@ -1,6 +1,8 @@
 """Bags: which descriptors belong to an item or a label, gathered into padded batches.
 
 Entities are the items, then the labels; the text of entity e is text row e, its images are rows of images.arrow.
+Text row n + e, of n entities, is e's text read together with its images (early fusion): what a bag shows that has
+both, and never a bag of which one modality is masked.
 """
 
 from __future__ import annotations
@@ -58,9 +60,14 @@ class BagBatch:
 
 
 class Bags:
-    """The descriptors of every entity of a catalogue, restricted to the modalities in use."""
+    """The descriptors of every entity of a catalogue, restricted to the modalities in use.
 
-    def __init__(self, catalog: Catalog, modalities: list[str]) -> None:
+    Args:
+        fused: bags that show text and images take the text row n + e.
+    """
+
+    def __init__(self, catalog: Catalog, modalities: list[str], fused: bool = False) -> None:
+        self.fused = fused
         item_offsets, item_rows = catalog.item_images()
         label_offsets, label_rows = catalog.label_images()
         self.n_items, self.n_labels = len(catalog.items), catalog.n_labels
@@ -100,8 +107,9 @@ class Bags:
             # At most a half each: no bag loses both.
             mask[both & (chance < min(drop, 0.5))] = False
             text_mask[both & (chance >= max(1 - drop, 0.5))] = False
+        texts = np.ascontiguousarray(entities)
+        if self.fused:
+            texts = texts + (self.n_items + self.n_labels) * (mask.any(1) & text_mask)
         index = np.zeros_like(rows)
         images, index[mask] = np.unique(rows[mask], return_inverse=True)
-        return BagBatch(
-            *(torch.from_numpy(a) for a in (images, index, mask, np.ascontiguousarray(entities), text_mask))
-        )
+        return BagBatch(*(torch.from_numpy(a) for a in (images, index, mask, texts, text_mask)))

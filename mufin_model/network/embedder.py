@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mufin_model.config import Pretrain
 from mufin_model.encoders.image import ImageEncoder, augment
 from mufin_model.encoders.text import TextEncoder
+from mufin_model.errors import SettingError
 from mufin_model.network.attention import SelfAttention, gather, pool
 from mufin_model.network.bags import BagBatch, Bags
 
@@ -73,13 +74,20 @@ class TunedTexts(nn.Module):
 
     def load(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and mask of rows [n] on the CPU, [n, T], T the longest of these texts."""
+        rows = rows % len(self.ids)  # a fused vector's row (see Bags) is that of its text, counted on
         longest = max([1, *self.lengths[rows].tolist()])
         return self.ids[rows, :longest], self.mask[rows, :longest]
 
-    def forward(self, rows: Tensor, given: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Rows [n], and what `load` made of them if it ran ahead, to [n, width]."""
+    def forward(
+        self, rows: Tensor, given: tuple[Tensor, Tensor] | None = None, before: tuple[Tensor, ...] = ()
+    ) -> Tensor:
+        """Rows [n], and what `load` made of them if it ran ahead, to [n, width].
+
+        Args:
+            before: vectors [n, M, width] to read before each text, and their mask [n, M].
+        """
         ids, mask = self.load(rows.cpu()) if given is None else given
-        return self.backbone(ids.to(rows.device), mask.to(rows.device))
+        return self.backbone(ids.to(rows.device), mask.to(rows.device), *before)
 
 
 class Projection(nn.Module):
@@ -99,7 +107,15 @@ class Projection(nn.Module):
 
 
 class Embedder(nn.Module):
-    """From a batch of bags to their descriptors, attended bags and unit vectors."""
+    """From a batch of bags to their descriptors, attended bags and unit vectors.
+
+    With early fusion (ViXML) E_T reads a bag's first `images_per_bag` images, through one linear map, before its
+    text: the text descriptor of a bag that shows both is then a vector of both. A bag that shows one of them alone
+    has that one's descriptors, as without fusion; an empty bag is a zero vector.
+
+    Raises:
+        SettingError: early fusion with a frozen E_T, or one that takes too few tokens.
+    """
 
     def __init__(
         self, images: FrozenVectors | TunedImages, texts: FrozenVectors | TunedTexts, settings: Pretrain
@@ -108,6 +124,10 @@ class Embedder(nn.Module):
         self.images, self.texts = images, texts
         self.project_image = Projection(images.width, settings.dimension, settings.dropout)
         self.project_text = Projection(texts.width, settings.dimension, settings.dropout)
+        self.tokens, self.fused_images = None, settings.images_per_bag
+        if settings.early_fusion and {"image", "text"} <= set(settings.modalities):
+            check_fusion(texts, settings)
+            self.tokens = nn.Linear(images.width, texts.width)
         self.attention = (
             SelfAttention(settings.dimension, settings.heads, settings.dropout) if settings.self_attention else None
         )
@@ -124,11 +144,41 @@ class Embedder(nn.Module):
         """Text rows [n] to projected vectors [n, D], before A_S."""
         return self.project_text(self.texts(rows, given))
 
+    def descriptors(self, batch: BagBatch) -> tuple[Tensor, Tensor]:
+        """Projected vectors of the distinct images [U, D] and of the bags' texts [B, D], fused where both show."""
+        if not len(batch.images):
+            text = self.text(batch.texts, batch.text_input)
+            return text[:0], text
+        vectors = self.images(batch.images, batch.image_input)
+        image = self.project_image(vectors)
+        if self.tokens is None or isinstance(self.texts, FrozenVectors):
+            return image, self.text(batch.texts, batch.text_input)
+        index, shown = (x[:, : self.fused_images] for x in (batch.image_index, batch.image_mask))
+        before = gather(self.tokens(vectors), index), shown & batch.text_mask.unsqueeze(1)
+        return image, self.project_text(self.texts(batch.texts, batch.text_input, before))
+
     def forward(self, batch: BagBatch) -> Tensor:
         """Unit vectors [B, D]."""
-        text = self.text(batch.texts, batch.text_input)
-        image = self.image(batch.images, batch.image_input) if len(batch.images) else text[:0]
-        return attend(self.attention, *assemble(batch, image, text))[1]
+        return attend(self.attention, *assemble(batch, *self.descriptors(batch)))[1]
+
+
+def check_fusion(texts: nn.Module, settings: Pretrain) -> None:
+    """Raise SettingError unless E_T trains and has places for images and text."""
+    if not isinstance(texts, TunedTexts):
+        raise SettingError(
+            "early fusion changes what the text encoder reads, but it is frozen",
+            where="pretrain.early_fusion",
+            mend="set pretrain.train_backbones to true, or early_fusion to false",
+        )
+    places = getattr(texts.backbone.backbone.config, "max_position_embeddings", None)
+    longest = texts.ids.shape[1] + settings.images_per_bag
+    # Some encoders (RoBERTa) keep two of their positions to themselves.
+    if places is not None and longest > places - 2:
+        raise SettingError(
+            f"{settings.images_per_bag} images and {texts.ids.shape[1]} tokens do not fit the {places} places of E_T",
+            where="encode.max_tokens",
+            mend="lower it, or pretrain.images_per_bag",
+        )
 
 
 def assemble(batch: BagBatch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,14 +23,16 @@ class Prototypes(nn.Module):
 
     Args:
         cluster: of each label, int64 [L].
+        first: entity row of the first label (see Bags).
         dimension, heads, dropout: as in pretraining.
     """
 
     cluster: Tensor
     centroid: Tensor
 
-    def __init__(self, cluster: Tensor, dimension: int, heads: int, dropout: float) -> None:
+    def __init__(self, cluster: Tensor, first: int, dimension: int, heads: int, dropout: float) -> None:
         super().__init__()
+        self.first = first
         self.shared = nn.Embedding(int(cluster.max()) + 1, dimension)
         nn.init.normal_(self.shared.weight, std=dimension**-0.5)  # of unit length, as the other two are
         self.layer = nn.TransformerEncoderLayer(
@@ -50,8 +52,9 @@ class Prototypes(nn.Module):
         sums = torch.from_numpy(links.T @ items.cpu().numpy()).to(self.centroid.dtype)
         self.centroid.copy_(normalize(sums, dim=1))
 
-    def forward(self, own: Tensor, labels: Tensor) -> Tensor:
-        """Own unit vectors [U, D] of labels [U] to enriched unit vectors [U, D]."""
+    def forward(self, own: Tensor, entities: Tensor) -> Tensor:
+        """Own unit vectors [U, D] of the labels that are entities [U], to enriched unit vectors [U, D]."""
+        labels = entities - self.first
         centroid = self.centroid[labels]
         shared = gather(self.shared.weight, self.cluster[labels])
         tokens = torch.stack([own, shared, centroid.to(own.dtype)], dim=1)

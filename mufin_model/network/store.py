@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mufin_model.artefacts import read_json
+from mufin_model.catalog.catalog import Catalog
 from mufin_model.network.attention import SelfAttention
+from mufin_model.network.bags import Bags
 from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.ranker import Ranker
 
@@ -25,12 +28,17 @@ class Pretrained:
     """What later stages need of Module I: projected descriptors and A_S."""
 
     modalities: list[str]
+    early_fusion: bool
     dimension: int
     heads: int
     dropout: float
     attention: SelfAttention | None
     image: Tensor  # [n_images, D]
-    text: Tensor  # [n_items + n_labels, D]
+    text: Tensor  # [n_items + n_labels, D]; with early fusion twice as long, see Bags
+
+    def bags(self, catalog: Catalog, modalities: Sequence[str] = ("image", "text")) -> Bags:
+        """Bags that show these of the modalities it was trained on."""
+        return Bags(catalog, [m for m in self.modalities if m in modalities], fused=self.early_fusion)
 
 
 def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
@@ -44,7 +52,7 @@ def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
         attention.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
         attention.to(device).eval()
     shape = config["dimension"], config["heads"], config["dropout"]
-    return Pretrained(config["modalities"], *shape, attention, *descriptors(folder, device))
+    return Pretrained(config["modalities"], config["early_fusion"], *shape, attention, *descriptors(folder, device))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         image, text = np.load(pretrained / "image.npy"), np.load(pretrained / "text.npy")
         modalities = read_json(pretrained / "config.json")["modalities"]
         weights = settings.index.augment_weights
-        labels = augmented(catalog, items, labels, image, text[len(items) :], modalities, weights)
+        labels = augmented(
+            catalog, items, labels, image, text[len(items) : len(items) + len(labels)], modalities, weights
+        )
     with workspace.write(dataset, "anns_index") as folder:
         index = LabelIndex(labels[: catalog.n_seen], catalog.label_counts(), settings.index)
         index.save(folder)

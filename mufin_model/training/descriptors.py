@@ -19,7 +19,7 @@ from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Pretrain
 from mufin_model.encoders.backbones import Backbones, catalog_texts, pixels
-from mufin_model.network.bags import BagBatch
+from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, TunedTexts
 from mufin_model.progress import track
 
@@ -38,11 +38,9 @@ class CachedDescriptors(nn.Module):
     def load(self, batch: BagBatch) -> BagBatch:
         return batch
 
-    def image(self, rows: Tensor, given: object = None) -> Tensor:
-        return self.images(rows)
-
-    def text(self, rows: Tensor, given: object = None) -> Tensor:
-        return self.texts(rows)
+    def descriptors(self, batch: BagBatch) -> tuple[Tensor, Tensor]:
+        """As an Embedder's: of the distinct images [U, D] and of the bags' texts [B, D]."""
+        return self.images(batch.images), self.texts(batch.texts)
 
 
 def sources(
@@ -79,7 +77,8 @@ def pretrained_encoder(
     """
     config = read_json(folder / "config.json")
     backbones = Backbones.load(folder / "backbones")
-    before = Pretrain.model_construct(dimension=config["dimension"], dropout=config["dropout"], self_attention=False)
+    same = {k: config[k] for k in ("modalities", "dimension", "dropout", "early_fusion", "images_per_bag")}
+    before = Pretrain.model_construct(**same, self_attention=False)
     encoder = Embedder(*sources(config["tuned"], catalog, encoded, backbones, state, decode), before)
     weights = load_file(folder / "model.safetensors")
     encoder.load_state_dict({name: w for name, w in weights.items() if not name.startswith("attention.")})
@@ -92,6 +91,7 @@ def re_encode(
     sizes: tuple[int, int],
     rows: tuple[np.ndarray, np.ndarray] | None = None,
     batch: int = 512,
+    bags: Bags | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Descriptors as the encoder sees them now, before A_S, on the CPU.
 
@@ -100,9 +100,10 @@ def re_encode(
         sizes: of images.arrow and of the texts.
         rows: of images and texts, where not all are wanted; the others stay zero.
         batch: descriptors at once.
+        bags: fused ones, where the encoder fuses early: texts read with their images follow the texts alone.
 
     Returns:
-        image float32 [n_images, D] and text float32 [n_texts, D].
+        image float32 [n_images, D] and text float32 [n_texts, D], or [2 * n_texts, D] with early fusion.
     """
     encoder.eval()
     device = encoder.project_text.linear.weight.device
@@ -115,4 +116,11 @@ def re_encode(
             out[some] = encode(some.to(device)).float().cpu()
         return out
 
-    return table(encoder.image, sizes[0], every[0], "images"), table(encoder.text, sizes[1], every[1], "texts")
+    image, text = table(encoder.image, sizes[0], every[0], "images"), table(encoder.text, sizes[1], every[1], "texts")
+    if bags is None or encoder.tokens is None:
+        return image, text
+
+    def fused(entities: Tensor) -> Tensor:
+        return encoder.descriptors(bags.take(entities.cpu().numpy()).to(device))[1]
+
+    return image, torch.cat([text, table(fused, sizes[1], every[1], "texts with their images")])

@@ -71,15 +71,10 @@ class FinetuneStep(nn.Module):
 
         weight: of this rank's mean over its real pairs, so that the ranks' mean is that over all real pairs.
         """
-        item = self.ranker.bags(items, *self._descriptors(items))
-        side = self.ranker.label_side(labels, targets, *self._descriptors(targets))
+        item = self.ranker.bags(items, *self.encoder.descriptors(items))
+        side = self.ranker.label_side(labels, targets, *self.encoder.descriptors(targets))
         cosine = self.ranker.score(*item, *side, at)
         return weight * logistic_loss(cosine, positive, real, self.ranker.scale, self.ranker.shift)
-
-    def _descriptors(self, batch: BagBatch) -> tuple[Tensor, Tensor]:
-        text = self.encoder.text(batch.texts, batch.text_input)
-        image = self.encoder.image(batch.images, batch.image_input) if len(batch.images) else text[:0]
-        return image, text
 
     def see(self, bags: Bags, n_images: int, entities: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         """Descriptors as they are now, [n_images, D] and [n_texts, D]; of these entities at least, all by default."""
@@ -90,7 +85,7 @@ class FinetuneStep(nn.Module):
             taken = bags.take(entities)
             rows = taken.images.numpy(), np.unique(entities)
         device = self.ranker.scale.device
-        image, text = re_encode(self.encoder, (n_images, bags.n_items + bags.n_labels), rows)
+        image, text = re_encode(self.encoder, (n_images, bags.n_items + bags.n_labels), rows, bags=bags)
         return image.to(device), text.to(device)
 
 
@@ -110,7 +105,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     state = workspace.state(dataset, NOUN)
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)
-    bags = Bags(catalog, pretrained.modalities)
+    bags = pretrained.bags(catalog)
     items, labels = (np.load(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
     start = _start(catalog, items, labels)
     ranker = store.make_ranker(

@@ -3,8 +3,8 @@
 model.safetensors, config.json   the embedder: projections, A_S, and the backbones where they were tuned
 backbones/                       the tuned backbones with their tokenizer, or those of `encode`
 image.npy [n_images, D]          descriptors as the trained model sees them, before A_S (Module III)
-text.npy  [n_items+n_labels, D]
-item_embeddings.npy, label_embeddings.npy   unit vectors after A_S
+text.npy  [n_items+n_labels, D]; with early fusion twice as long: texts alone, then texts read with their images
+item_embeddings.npy, label_embeddings.npy   unit vectors after A_S; seen labels enriched, where there are prototypes
 loss.csv
 """
 
@@ -32,16 +32,21 @@ from mufin_model.network import store
 from mufin_model.network.bags import BagBatch, Bags
 from mufin_model.network.classifiers import Head
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, unit_vectors
+from mufin_model.network.prototypes import Prototypes
 from mufin_model.network.score import nearest
 from mufin_model.progress import say
 from mufin_model.training.batching import balanced_clusters, batches
 from mufin_model.training.descriptors import re_encode, sources
 from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.positives import Positives
 from mufin_model.training.ranks import Ranks, accelerator, ranks_of, synchronise_norms, written
 
 NOUN = "pretrained_model"
 
-KEPT = {"modalities", "dimension", "heads", "self_attention", "dropout", "modality_dropout", "mixed_precision"}
+KEPT = {"modalities", "dimension", "heads", "self_attention", "dropout", "modality_dropout", "mixed_precision"} | {
+    "early_fusion",
+    "images_per_bag",
+}
 """Settings that later stages go on with, in config.json."""
 
 
@@ -52,9 +57,16 @@ class PretrainStep(nn.Module):
     cluster: Tensor
 
     def __init__(
-        self, embedder: Embedder, settings: Pretrain, n_train: int, n_labels: int, ranks: Ranks | None = None
+        self,
+        embedder: Embedder,
+        settings: Pretrain,
+        n_train: int,
+        n_labels: int,
+        ranks: Ranks | None = None,
+        prototypes: Prototypes | None = None,
     ) -> None:
         super().__init__()
+        self.prototypes = prototypes
         self.ranks = ranks or Ranks()
         self.embedder, self.settings, self.n_labels = embedder, settings, n_labels
         self.head = None if settings.head == "none" else Head(n_labels, settings.dimension)
@@ -75,10 +87,15 @@ class PretrainStep(nn.Module):
                 loss alone. (On the device it is made a mask: that would be most of what a step has to copy there.)
         """
         (n_items, n_labels), own = positive.shape, self.embedder(items)
-        item, label = self.ranks.gather(own, n_items), self.ranks.gather(self.embedder(labels), n_labels)
+        own_label = self.embedder(labels)
+        item, label = self.ranks.gather(own, n_items), self.ranks.gather(own_label, n_labels)
         self.seen[rows] = item.detach().to(self.seen.dtype)
         chosen = self.settings
         loss: Tensor = LOSSES[chosen.loss](item @ label.T, positive, chosen)
+        if self.prototypes is not None:
+            # Both: the raw vectors are what zero-shot labels are found by.
+            enriched = self.ranks.gather(self.prototypes(own_label, labels.texts), n_labels)
+            loss = loss + LOSSES[chosen.loss](item @ enriched.T, positive, chosen)
         if truth is None:
             return loss
         relevant = torch.zeros(n_items * self.n_labels, dtype=torch.bool, device=item.device)
@@ -117,16 +134,31 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             synchronise_norms(accelerate, embedder.images.backbone)
         if chosen.compile:
             backbones.fuse(accelerate.device)
-        step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen, ranks_of(accelerate))
+        prototypes = _prototypes(embedder, bags, settings, catalog.n_seen) if chosen.prototypes else None
+        ranks = ranks_of(accelerate)
+        step = PretrainStep(embedder, chosen, len(catalog.rows("train")), catalog.n_seen, ranks, prototypes)
         step.to(accelerate.device)
+        if prototypes is not None:
+            ranks.in_step(prototypes.cluster)
         curve = fit(accelerate, step, plan(settings, catalog, bags, step, state, encoded))
         if folder is not None:
-            _write(folder, step, backbones, bags, len(catalog.images))
+            _write(folder, step, backbones, catalog)
             write_curve(folder / "loss.csv", curve)
     say(f"pretrained on {len(step.seen):,} items and {catalog.n_seen:,} labels")
 
 
-def _write(folder: Path, step: PretrainStep, backbones: Backbones, bags: Bags, n_images: int) -> None:
+def _prototypes(embedder: Embedder, bags: Bags, settings: Settings, n_labels: int) -> Prototypes:
+    """Clusters of like labels, as the embedder sees them before training; about as many as asked for."""
+    chosen = settings.pretrain
+    vectors = embed(embedder.eval(), bags, bags.labels(np.arange(n_labels))).numpy()
+    leaf = -(-n_labels // chosen.prototypes)
+    cluster = torch.zeros(n_labels, dtype=torch.int64)
+    for number, rows in enumerate(balanced_clusters(vectors, leaf, np.random.default_rng([settings.seed, 3]))):
+        cluster[torch.from_numpy(rows)] = number
+    return Prototypes(cluster, bags.n_items, chosen.dimension, chosen.heads, chosen.dropout)
+
+
+def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Catalog) -> None:
     embedder = step.embedder
     backbones.save(folder / "backbones")
     save_model(embedder, str(folder / "model.safetensors"))
@@ -137,7 +169,7 @@ def _write(folder: Path, step: PretrainStep, backbones: Backbones, bags: Bags, n
     write_json(folder / "config.json", config)
     if step.head is not None:
         np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
-    _write_vectors(folder, embedder, bags, n_images)
+    _write_vectors(folder, step, catalog)
 
 
 def _tuned(chosen: Pretrain, encoded: Path) -> dict[str, bool]:
@@ -155,7 +187,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
     linked = np.flatnonzero(np.diff(links.indptr))
-    embedder = step.embedder
+    embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
 
     def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
@@ -175,11 +207,11 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 1, epoch])
         ranks = step.ranks
+        if step.prototypes is not None:
+            step.prototypes.refresh(links, step.seen)
         for rows in batches(order(epoch, rng), chosen.batch_size):
-            # One positive label of each item, drawn uniformly; every other positive in the batch is known too.
-            width = np.diff(links.indptr)[rows]
-            drawn = links.indices[links.indptr[rows] + (rng.random(len(rows)) * width).astype(np.int64)]
-            labels = np.unique(drawn)
+            # One positive label of each item; every other positive in the batch is known too.
+            labels = np.unique(positives.draw(rows, rng))
             positive = torch.from_numpy(links[rows][:, labels].toarray() > 0)
             items = bags.take(train[rows], limit=chosen.images_per_bag, drop=chosen.modality_dropout, rng=rng)
             targets = bags.take(bags.labels(labels), limit=chosen.images_per_bag, rng=rng)
@@ -190,8 +222,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
 
     tuned = [s.backbone for s in (embedder.images, embedder.texts) if not isinstance(s, FrozenVectors)]
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
-    if embedder.attention is not None:
-        own.append(embedder.attention)
+    own.extend(m for m in (embedder.attention, embedder.tokens, step.prototypes) if m is not None)
     heads = [] if step.head is None else [Group(step.head, chosen.head_lr)]
     steps = len(batches(linked, chosen.batch_size))
     return Plan(
@@ -203,7 +234,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
         groups=[Group(own, chosen.lr), *heads, *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
         batches=epoch_batches,
         steps=steps,
-        validate=lambda: _validate(embedder, bags, catalog),
+        validate=lambda: _validate(step, bags, catalog),
         state=state,
         key=[settings.seed, chosen.model_dump(), store.stamps(catalog.folder), store.stamps(encoded)],
     )
@@ -217,23 +248,33 @@ def embed(embedder: Embedder, bags: Bags, entities: np.ndarray, batch: int = 512
     return torch.cat([embedder(bags.take(rows).to(device)).float().cpu() for rows in chunks])
 
 
-def _validate(embedder: Embedder, bags: Bags, catalog: Catalog) -> float:
+def _validate(step: PretrainStep, bags: Bags, catalog: Catalog) -> float:
     """P@1 of the siamese score on validation items, exact search."""
     rows, truth = catalog.rows("val")[:VALIDATED], catalog.links("val")[:VALIDATED]
     if not len(rows):
         return 0.0
-    labels = embed(embedder, bags, bags.labels(np.arange(catalog.n_seen)))
-    best = nearest(embed(embedder, bags, rows), labels, 1)
+    seen = bags.labels(np.arange(catalog.n_seen))
+    labels = embed(step.embedder, bags, seen)
+    if step.prototypes is not None:
+        labels = step.prototypes(labels.to(step.seen.device), torch.from_numpy(seen).to(step.seen.device)).cpu()
+    best = nearest(embed(step.embedder, bags, rows), labels, 1)
     return float(contains(truth, best).mean())
 
 
 @torch.inference_mode()
-def _write_vectors(folder: Path, embedder: Embedder, bags: Bags, n_images: int) -> None:
+def _write_vectors(folder: Path, step: PretrainStep, catalog: Catalog) -> None:
     """Re-encode every descriptor with the trained weights, then every item and label from those."""
-    image, text = re_encode(embedder, (n_images, bags.n_items + bags.n_labels))
+    embedder, prototypes = step.embedder, step.prototypes
+    bags = Bags(catalog, list(step.settings.modalities), fused=embedder.tokens is not None)
+    image, text = re_encode(embedder, (len(catalog.images), bags.n_items + bags.n_labels), bags=bags)
     np.save(folder / "image.npy", image.numpy())
     np.save(folder / "text.npy", text.numpy())
     attention = embedder.attention.cpu() if embedder.attention is not None else None
-    every = unit_vectors(attention, bags, image, text, np.arange(bags.n_items + bags.n_labels)).numpy()
-    np.save(folder / "item_embeddings.npy", every[: bags.n_items])
-    np.save(folder / "label_embeddings.npy", every[bags.n_items :])
+    every = unit_vectors(attention, bags, image, text, np.arange(bags.n_items + bags.n_labels))
+    items, labels = every[: bags.n_items], every[bags.n_items :]
+    if prototypes is not None:
+        prototypes.cpu().eval().refresh(catalog.links("train"), items[torch.from_numpy(catalog.rows("train"))])
+        seen = torch.from_numpy(bags.labels(np.arange(catalog.n_seen)))
+        labels[: catalog.n_seen] = prototypes(labels[: catalog.n_seen], seen)
+    np.save(folder / "item_embeddings.npy", items.numpy())
+    np.save(folder / "label_embeddings.npy", labels.numpy())

@@ -81,9 +81,15 @@ def test_frozen_backbones_stay_as_they_were(built, tmp_path) -> None:
         ("pretrain.head=softmax", "pretrain.neighbour_weight=0.5"),
         ("pretrain.head=logistic", "pretrain.modality_dropout=0"),
         ("pretrain.images_per_bag=9", "mine.shortlist=1000", "predict.shortlist=1000", "predict.neighbours=1000"),
+        ("pretrain.early_fusion=true", "pretrain.train_backbones=true"),
+        ("pretrain.early_fusion=true", "pretrain.train_backbones=true", "finetune.end_to_end=true"),
+        ("pretrain.early_fusion=true", "pretrain.modalities=[text]"),
+        ("pretrain.prototypes=6", "pretrain.epochs=2"),
+        ("pretrain.prototypes=1", "pretrain.loss=triplet", "pretrain.dynamic_margin=true"),
+        ("pretrain.balanced_positives=true",),
         ("mine.shortlist=1", "predict.shortlist=1", "predict.neighbours=1", "predict.top_k=1"),
     ],
-    ids=lambda overrides: overrides[0],
+    ids=" ".join,
 )
 def test_every_setting_runs_to_predictions(built, tmp_path, overrides) -> None:
     cheap = ("pretrain.epochs=1", "finetune.epochs=1", "pretrain.train_backbones=false")
