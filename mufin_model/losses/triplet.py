@@ -39,13 +39,17 @@ def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
     Negatives are weighted by a softmax of their similarity, without gradient, and summed. With `dynamic_margin` the
     margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient.
     """
-    # All pairs of the batch, masked, not the positive ones alone: to ask for their number would stall a GPU each step.
     count = min(settings.negatives, cosine.shape[1])
     negative, _ = cosine.masked_fill(positive, float("-inf")).topk(count, dim=1)  # [rows, n]
     # Nothing weighs where a row has fewer negatives, or none at all.
     weight = torch.nan_to_num(torch.softmax(negative.detach() / SHARPNESS, dim=1))
     against = negative.masked_fill(torch.isinf(negative), 0)
-    gap = against.unsqueeze(1) - cosine.clamp(max=settings.positive_threshold).unsqueeze(2)  # [rows, columns, n]
+    # As many places as the row of most positives needs; on a GPU, which would stall to tell that, as there are columns.
+    most = cosine.shape[1] if cosine.is_cuda else max(1, int(positive.sum(1).max()))
+    near, place = cosine.masked_fill(~positive, float("-inf")).topk(most, dim=1)  # [rows, p]
+    real = positive.gather(1, place)
+    near = near.masked_fill(~real, 0).clamp(max=settings.positive_threshold)
+    gap = against.unsqueeze(1) - near.unsqueeze(2)  # [rows, p, n]
     margin = gap.detach().abs().clamp(LEAST_MARGIN, settings.margin) if settings.dynamic_margin else settings.margin
     each = (weight.unsqueeze(1) * (gap + margin).clamp(min=0)).sum(2)
-    return (each * positive).sum() / positive.sum().clamp(min=1)
+    return (each * real).sum() / real.sum().clamp(min=1)
