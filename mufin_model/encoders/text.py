@@ -20,6 +20,9 @@ from mufin_model.errors import SettingError
 
 OWN = "bert"
 
+SPREAD = ("bert", "distilbert", "roberta", "xlm-roberta")
+"""Kinds of backbone that take a mask for each pair of tokens, with the same states as from one a token."""
+
 
 class TextEncoder(nn.Module):
     """A transformers encoder and its tokenizer."""
@@ -49,7 +52,7 @@ class TextEncoder(nn.Module):
             seen: their mask, [n, M].
         """
         if before is None or seen is None:
-            states = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+            states = self.backbone(input_ids=ids.long(), attention_mask=self._attended(mask)).last_hidden_state
         else:
             words = self.backbone.get_input_embeddings()(ids.long())
             mask = torch.cat([seen, mask], dim=1)
@@ -58,9 +61,20 @@ class TextEncoder(nn.Module):
             mask = mask.gather(1, order)
             given = torch.cat([before.to(words.dtype), words], dim=1)
             given = given.gather(1, order.unsqueeze(-1).expand_as(given))
-            states = self.backbone(inputs_embeds=given, attention_mask=mask.long()).last_hidden_state
+            states = self.backbone(inputs_embeds=given, attention_mask=self._attended(mask)).last_hidden_state
         weight = mask.unsqueeze(-1).to(states.dtype)
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def _attended(self, mask: Tensor) -> Tensor:
+        """The mask [n, T] as the backbone takes it.
+
+        On a GPU it is spread to [n, 1, T, T] here: transformers would first ask the device whether all are real, to
+        leave it out, and so wait for everything that was launched before.
+        """
+        config = self.backbone.config
+        if mask.is_cuda and config.model_type in SPREAD and config._attn_implementation == "sdpa":
+            return mask[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        return mask.long()
 
     def save(self, folder: Path) -> None:
         _quiet()
