@@ -63,6 +63,7 @@ def same(one: Path, other: Path) -> None:
         ("pretrain", ()),
         ("pretrain", ("pretrain.cluster_after=9", "pretrain.train_backbones=false")),
         ("pretrain", ("pretrain.cluster_after=1", "pretrain.cluster_every=5", "pretrain.train_backbones=false")),
+        ("pretrain", ("pretrain.prototypes=4", "pretrain.early_fusion=true", "pretrain.images_per_bag=1")),
         ("finetune", ()),
         ("finetune", ("finetune.end_to_end=true",)),
     ],
