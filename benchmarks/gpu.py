@@ -67,10 +67,11 @@ def rows(gpu: bool) -> list[Row]:
 
 @dataclass
 class Clock:
-    """Times the second of three passes, and profiles the third."""
+    """Times the second of three passes, and profiles the third; on the main rank."""
 
     device: torch.device
     steps: int
+    main: bool = True
     began: float = 0.0
     seconds: float = 0.0
     peak: int = 0
@@ -88,7 +89,7 @@ class Clock:
         if self.gpu:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-            if number == 2:
+            if number == 2 and self.main:
                 kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
                 self.profile = torch.profiler.profile(activities=kinds)
                 self.profile.start()
@@ -104,7 +105,9 @@ class Clock:
             self.profile.stop()
 
     def figures(self, batch: int) -> list[str]:
-        """Cells of COLUMNS."""
+        """Cells of COLUMNS; none on other ranks than the main one."""
+        if not self.main:
+            return []
         step = self.seconds / self.lengths[1]
         out = [f"{1000 * step:.2f}", f"{batch / step:,.0f}"]
         if self.profile is None:
@@ -185,7 +188,7 @@ def _measure(
     step = pretrain.PretrainStep(embedder, settings.pretrain, n_train, catalog.n_seen, ranks_of(accelerate))
     step.to(accelerate.device)
     made = pretrain.plan(settings, catalog, load.bags, step, folder, folder)
-    clock = Clock(accelerate.device, steps)
+    clock = Clock(accelerate.device, steps, accelerate.is_main_process)
 
     def some(number: int) -> Iterable[tuple[Any, ...]]:
         clock.begin(number)
