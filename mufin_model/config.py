@@ -118,7 +118,7 @@ class Finetune(Stage):
 
 
 class Predict(Stage):
-    components: list[Literal["classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)
+    components: list[Literal["ridge", "classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)
     shortlist: Positive
     top_k: Positive
     neighbours: Positive

@@ -59,3 +59,51 @@ class Handmade(nn.Module):
         place = (cell[:, None] * CELLS + cell) * DIRECTIONS + direction
         edges = grey.new_zeros(n, CELLS**2 * DIRECTIONS)
         return edges.scatter_add_(1, place.flatten(1), torch.hypot(down, right).flatten(1))
+
+
+def ink(pixels: Tensor) -> Tensor:
+    """How a picture is drawn, whatever it shows: uint8 [n, 3, s, s] to float32 [n, G].
+
+    Shares of ten levels of darkness; margins of what is drawn; lengths of horizontal and vertical strokes; what
+    eight erosions leave (the strokes' width); the share of ink; the mean saturation.
+    """
+    colour = pixels.float()
+    dark = 1 - (colour * colour.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1) / 255
+    levels = torch.stack([((dark > i / 10) & (dark <= (i + 1) / 10)).float().mean((1, 2)) for i in range(10)], 1)
+    drawn, strokes = dark > 0.15, (dark > 0.5).float()
+    share = strokes.mean((1, 2)).unsqueeze(1)
+    scale = share + 1e-3
+    eroded, left = strokes.unsqueeze(1), []
+    for _ in range(8):
+        left.append(eroded.mean((1, 2, 3)))
+        eroded = -torch.nn.functional.max_pool2d(-eroded, 3, 1, 1)
+    return torch.cat(
+        [
+            levels.sqrt(),
+            _margins(drawn.any(2)),
+            _margins(drawn.any(1)),
+            _runs(strokes) / scale,
+            _runs(strokes.transpose(1, 2)) / scale,
+            torch.stack(left, 1) / scale,
+            scale,
+            (colour.amax(1) - colour.amin(1)).mean((1, 2)).unsqueeze(1) / 255,
+        ],
+        dim=1,
+    )
+
+
+def _margins(line: Tensor) -> Tensor:
+    """First and last place drawn on, as shares of the side: bool [n, s] to [n, 2]."""
+    place = torch.arange(line.shape[1], device=line.device, dtype=torch.float32)
+    first = torch.where(line, place, line.shape[1]).amin(1)
+    last = torch.where(line, place, -1.0).amax(1)
+    return torch.stack([first, last], 1) / line.shape[1]
+
+
+def _runs(strokes: Tensor, longest: int = 12) -> Tensor:
+    """Share of places where a horizontal run of at least 1, 2, .. pixels starts: [n, s, s] to [n, longest]."""
+    out, run = [], strokes
+    for length in range(1, longest + 1):
+        out.append(run.mean((1, 2)) if run.shape[2] else strokes.new_zeros(len(strokes)))
+        run = run[:, :, 1:] * strokes[:, :, length:] if run.shape[2] > 1 else run[:, :, :0]
+    return torch.stack(out, 1)

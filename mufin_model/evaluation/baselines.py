@@ -9,13 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags, vstack
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.encoders.tfidf import text_features
 from mufin_model.evaluation.metrics import keep_top
 from mufin_model.progress import say
 
@@ -93,7 +93,7 @@ def fit_all(catalog: Catalog, depth: int, seed: int) -> tuple[dict[str, csr_matr
         if len(catalog.images) == 0:
             skipped["image_knn"] = "there are no images"
         else:
-            from mufin_model.evaluation.picture_features import item_features
+            from mufin_model.encoders.picture_features import item_features
 
             features, has = item_features(catalog)
             scores["image_knn"] = image_neighbours(task, features[rows], has[rows], features[test], has[test])
@@ -109,28 +109,6 @@ def popularity(task: Task) -> csr_matrix:
     n = len(task.test_texts)
     cells = (np.tile(row.data, n), np.tile(row.indices, n), np.arange(n + 1) * row.nnz)
     return csr_matrix(cells, shape=(n, task.links.shape[1]))
-
-
-def text_features(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
-    """TF-IDF of words (1-2) and of characters within words (2-4), each half of the cosine; (None, None) without text.
-
-    Returns:
-        CSR float32 [T, F] and [n_test, F]; rows of unit length, or zero.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
-    from sklearn.preprocessing import normalize
-
-    options: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-    union = make_union(
-        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **options),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **options),
-    )
-    try:
-        features = union.fit_transform(train)
-    except ValueError:  # scikit-learn's "empty vocabulary"
-        return None, None
-    return normalize(features.tocsr()), normalize(union.transform(test).tocsr())
 
 
 def text_neighbours(task: Task, train: csr_matrix, test: csr_matrix) -> csr_matrix:

@@ -16,6 +16,7 @@ NAMES: dict[str, str] = {
     "classifier": "MUFIN, classifiers only",
     "head": "MUFIN, one-vs-all head only",
     "neighbours": "MUFIN, neighbours only",
+    "ridge": "MUFIN, ridge only",
     "mufin": "MUFIN",
 }
 """Methods in the order of the table, with their names for people."""

@@ -14,10 +14,13 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import look_up
 from mufin_model.config import Predict
 from mufin_model.inference.candidates import join, neighbour_scores, top_of_rows
+from mufin_model.inference.fusion import ndcg
+from mufin_model.inference.ridge import FORMS, LIMIT, Features, Form, Ridge
 from mufin_model.network import store
 from mufin_model.network.bags import Bags
 from mufin_model.network.embedder import unit_vectors
 from mufin_model.network.score import label_side, score_shortlists
+from mufin_model.progress import say
 from mufin_model.retrieval.index import FLAT, VectorIndex
 from mufin_model.retrieval.label_index import LabelIndex
 
@@ -51,6 +54,8 @@ class Scorer:
         bags = self.pretrained.bags(catalog)
         tuned = self.finetuned
         self.side = label_side(tuned.ranker, bags, tuned.image, tuned.text, catalog.n_seen)
+        self.ridges: dict[tuple[str, ...], Ridge] = {}
+        self.ridge_features, self.ridge_form = self._ridge_form() if "ridge" in settings.components else (None, None)
         counts = catalog.label_counts()
         self.frequency = np.log1p(counts / max(1, counts.max(initial=1)) * 1000).astype(np.float32)
 
@@ -75,9 +80,15 @@ class Scorer:
         if self.head_index is not None:
             best = self.head_index.search(queries, self.settings.shortlist)[1]
             shortlist = np.concatenate([shortlist, best], axis=1)
+        ridge = self._ridge(memory)
+        scores = None if ridge is None else ridge(items, modalities)
+        if scores is not None:
+            best = torch.from_numpy(scores).topk(min(self.settings.shortlist, scores.shape[1]), dim=1).indices.numpy()
+            shortlist = np.concatenate([shortlist, best], axis=1)
         candidates = join(shortlist, near)
         siamese = self._cosines(queries, self.labels, candidates)
         parts = {
+            **({} if scores is None else {"ridge": np.take_along_axis(scores, candidates.clip(min=0), axis=1)}),
             "classifier": score_shortlists(
                 self.finetuned.ranker,
                 bags,
@@ -95,6 +106,41 @@ class Scorer:
         kept = {name: part for name, part in parts.items() if name in wanted}
         return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
 
+    def _ridge_form(self) -> tuple[Features | None, Form | None]:
+        """The features and the kernel's form, chosen on validation items; none beyond the limit."""
+        catalog = self.catalog
+        train, val = catalog.rows("train"), catalog.rows("val")
+        if len(train) + len(val) > LIMIT:
+            say(f"ridge left out: {len(train) + len(val):,} labelled items are beyond its limit of {LIMIT:,}")
+            return None, None
+        features, truth = Features(catalog, train), catalog.links("val")
+        if not len(val):
+            return features, FORMS[0]
+        positive, totals = truth.toarray() > 0, np.diff(truth.indptr)
+        real = np.ones_like(positive)
+        quality = {}
+        for form in FORMS:
+            ridge = Ridge(features, train, catalog.links("train"), form)
+            quality[form] = ndcg(ridge(val, ("text", "image")), real, positive, totals)
+            if quality[form] == max(quality.values()):
+                self.ridges["train",] = ridge
+        return features, max(quality, key=quality.__getitem__)
+
+    def _ridge(self, memory: Sequence[str]) -> Ridge | None:
+        """Fitted on the items of these splits."""
+        if self.ridge_features is None or self.ridge_form is None:
+            return None
+        key = tuple(memory)
+        if key not in self.ridges:
+            rows, links = self._memory(memory)
+            self.ridges[key] = Ridge(self.ridge_features, rows, links, self.ridge_form)
+        return self.ridges[key]
+
+    def _memory(self, splits: Sequence[str]) -> tuple[np.ndarray, sparse.csr_matrix]:
+        """Rows and links of the items of these splits."""
+        rows = np.concatenate([self.catalog.rows(split) for split in splits])
+        return rows, sparse.vstack([self.catalog.links(split) for split in splits]).tocsr()
+
     def _embed(self, items: np.ndarray, bags: Bags) -> np.ndarray:
         p = self.pretrained
         return unit_vectors(p.attention, bags, p.image, p.text, items).cpu().numpy()
@@ -103,8 +149,7 @@ class Scorer:
         return self.pretrained.bags(self.catalog, modalities)
 
     def _neighbours(self, queries: np.ndarray, memory: Sequence[str]) -> sparse.csr_matrix:
-        rows = np.concatenate([self.catalog.rows(split) for split in memory])
-        links = sparse.vstack([self.catalog.links(split) for split in memory]).tocsr()
+        rows, links = self._memory(memory)
         similarity, nearest = VectorIndex(self.items[rows], FLAT).search(queries, self.settings.neighbours)
         return neighbour_scores(similarity, nearest, links)
 

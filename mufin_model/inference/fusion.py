@@ -53,13 +53,13 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
     weights = {name: 1.0 if name == names[0] else 0.0 for name in names}
     if not len(totals) or not positive.any():
         return Fusion(weights, means, deviations)
-    best = _ndcg(_sum(scaled, weights), real, positive, totals)
+    best = ndcg(_sum(scaled, weights), real, positive, totals)
     for _ in range(ROUNDS):
         before = dict(weights)
         for name in names[1:]:
             for weight in GRID:
                 tried = weights | {name: weight}
-                score = _ndcg(_sum(scaled, tried), real, positive, totals)
+                score = ndcg(_sum(scaled, tried), real, positive, totals)
                 if score > best + 1e-6:
                     best, weights = score, tried
         if weights == before:
@@ -71,7 +71,8 @@ def _sum(scaled: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.n
     return sum(weight * scaled[name] for name, weight in weights.items() if weight)  # type: ignore[return-value]
 
 
-def _ndcg(scores: np.ndarray, real: np.ndarray, positive: np.ndarray, totals: np.ndarray, k: int = 5) -> float:
+def ndcg(scores: np.ndarray, real: np.ndarray, positive: np.ndarray, totals: np.ndarray, k: int = 5) -> float:
+    """nDCG@k of scores [n, S]; the other arguments as in `choose`."""
     k = min(k, scores.shape[1])
     scores = np.where(real, scores, -np.inf)
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k]

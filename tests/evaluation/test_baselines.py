@@ -7,8 +7,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.encoders import picture_features
 from mufin_model.encoders.handmade import WIDTH
-from mufin_model.evaluation import baselines, picture_features
+from mufin_model.evaluation import baselines
 from mufin_model.evaluation.baselines import Task
 from mufin_model.evaluation.buckets import bucket_metrics, buckets
 from mufin_model.evaluation.metrics import evaluate_scores, top_k
