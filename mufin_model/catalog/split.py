@@ -7,21 +7,21 @@ from scipy.sparse import csr_matrix
 
 from mufin_model.errors import SettingError
 
-LEAST = 32
-"""Validation items to hold out even where a label thereby loses its last training item: fewer tell nothing."""
-
 
 def hold_out(links: csr_matrix, fraction: float, seed: int) -> np.ndarray:
-    """Choose validation items, in a random order, sparing those that a label cannot do without.
+    """Choose validation items at random.
+
+    Labels that thereby lose their last training item are not spared: test items have such labels too, and validation
+    items without them are easier than the test's (by four points of P@1 on a small catalogue of products, by which
+    the fusion trusted the wrong scores).
 
     Args:
         links: training links [items, labels]; items without links are never chosen.
         fraction: of the linked items to hold out.
-        seed: of the order.
+        seed: of the choice.
 
     Returns:
-        bool [items], True where held out. Each label keeps a training item, unless fewer than LEAST
-        items could be held out so.
+        bool [items], True where held out.
 
     Raises:
         SettingError: no training item would be left.
@@ -36,19 +36,6 @@ def hold_out(links: csr_matrix, fraction: float, seed: int) -> np.ndarray:
             where="ingest.validation_fraction",
             mend="lower it",
         )
-    order = np.random.default_rng(seed).permutation(linked)
     held = np.zeros(links.shape[0], dtype=bool)
-    left = np.bincount(links.indices, minlength=links.shape[1])
-    count = 0
-    for item in order:
-        if count == target:
-            return held
-        labels = links.indices[links.indptr[item] : links.indptr[item + 1]]
-        if left[labels].min() > 1:
-            left[labels] -= 1
-            held[item] = True
-            count += 1
-    if count < min(target, LEAST):
-        others = order[~held[order]]
-        held[others[: min(target, LEAST) - count]] = True
+    held[np.random.default_rng(seed).permutation(linked)[:target]] = True
     return held
