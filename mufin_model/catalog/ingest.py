@@ -56,6 +56,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         f"{dataset}: {items.height:,} items, {summary['seen_labels']:,} labels"
         f" (+{summary['zero_shot_labels']:,} zero-shot), {links.height:,} links, {written.stored:,} images"
         + (f", {len(written.bad):,} bad images dropped" if written.bad else "")
+        + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
     )
 
 
@@ -114,6 +115,7 @@ def _summary(
         "image_paths": len(written.rows) + len(written.bad),
         "dropped_images": len(written.bad),
         "duplicate_links": tables.duplicate_links,
+        "cleaned_texts": tables.cleaned_texts,
         "items_without_images": of_items["images"],
         "items_without_text": of_items["text"],
         "items_without_both": of_items["both"],

@@ -1,4 +1,4 @@
-"""The generic tables of a catalogue: their columns, and every check that a user's mistake can fail.
+"""The generic tables of a catalogue together, and every check that a user's mistake can fail (one table: `columns`).
 
 A reader hands over a `Source` (tables as they stand, and where the images are); `check` proves that it
 hangs together and gives it back with rows in place of ids. All checks are vectorised; each error names
@@ -7,34 +7,16 @@ the file, the column, the first offending rows (counted from 0) and the mend.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import polars as pl
 
+from mufin_model.catalog.columns import COLUMNS, REQUIRED, check_ids, clean_texts, conform, nearest, offending
 from mufin_model.errors import CatalogError
 
-IMAGES = pl.List(pl.String)
-"""The type of `image_paths`."""
-
-COLUMNS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
-    "items": {"id": pl.String, "text": pl.String, "image_paths": IMAGES, "split": pl.String},
-    "labels": {"id": pl.String, "text": pl.String, "image_paths": IMAGES},
-    "train": {"item_id": pl.String, "label_id": pl.String},
-    "test": {"item_id": pl.String, "label_id": pl.String},
-    "filter_train": {"item_id": pl.String, "label_id": pl.String},
-    "filter_test": {"item_id": pl.String, "label_id": pl.String},
-    "zeroshot_labels": {"id": pl.String, "text": pl.String, "image_paths": IMAGES},
-    "test_zeroshot": {"item_id": pl.String, "label_id": pl.String},
-}
-"""Each table's columns and their types; further columns are ignored."""
-
-OPTIONAL_COLUMNS = {("items", "split"), ("labels", "image_paths"), ("zeroshot_labels", "image_paths")}
-REQUIRED = ("items", "labels", "train", "test")
-"""The tables that every catalogue has."""
+__all__ = ["COLUMNS", "REQUIRED", "ImageSource", "Source", "Tables", "check", "nearest", "offending"]
 
 
 class ImageSource(Protocol):
@@ -70,6 +52,7 @@ class Tables:
         links: item u32, label u32, split 'train', 'test' or 'zero_shot'; distinct, in order of item and label.
         filters: item u32, label u32; distinct, in the same order.
         duplicate_links: pairs that were given more than once.
+        cleaned_texts: texts that `columns.clean_texts` changed.
     """
 
     items: pl.DataFrame
@@ -77,6 +60,7 @@ class Tables:
     links: pl.DataFrame
     filters: pl.DataFrame
     duplicate_links: int
+    cleaned_texts: int
 
 
 def check(source: Source) -> Tables:
@@ -86,9 +70,12 @@ def check(source: Source) -> Tables:
         CatalogError: the first rule that is broken.
     """
     tables = {name: conform(table, name, _file(source, name)) for name, table in source.tables.items()}
+    cleaned = 0
     for name in ("items", "labels", "zeroshot_labels"):
         if name in tables:
-            _check_ids(tables[name], _file(source, name))
+            check_ids(tables[name], _file(source, name))
+            tables[name], changed = clean_texts(tables[name])
+            cleaned += changed
     items, labels = tables["items"], _all_labels(tables, source)
     item_rows, label_rows = _numbered(items, "item"), _numbered(labels, "label")
     n_seen = tables["labels"].height
@@ -117,99 +104,13 @@ def check(source: Source) -> Tables:
     distinct = together.unique(["item", "label"]).sort("item", "label")
     none = pl.DataFrame(schema={"item": pl.UInt32, "label": pl.UInt32})
     filters = pl.concat([none, *(pairs[name] for name in ("filter_train", "filter_test") if name in pairs)])
-    return Tables(items, labels, distinct, filters.unique().sort("item", "label"), together.height - distinct.height)
-
-
-def conform(table: pl.DataFrame, name: str, file: str) -> pl.DataFrame:
-    """The columns of COLUMNS[name] in their types, nulls of text and images replaced by empty ones.
-
-    Raises:
-        CatalogError: a column is missing, or of a type that does not convert without loss.
-    """
-    series = []
-    for column, dtype in COLUMNS[name].items():
-        if column not in table.columns:
-            if (name, column) not in OPTIONAL_COLUMNS:
-                raise _missing_column(table, column, file)
-            if column == "image_paths":
-                series.append(pl.Series(column, [[]] * table.height, dtype=IMAGES))
-            continue
-        series.append(_cast(table[column], dtype, file))
-    frame = pl.DataFrame(series)
-    if "text" in frame.columns:
-        frame = frame.with_columns(pl.col("text").fill_null(""))
-    if "image_paths" in frame.columns:
-        frame = frame.with_columns(pl.col("image_paths").fill_null([]).list.drop_nulls())
-    return frame
-
-
-def offending(frame: pl.DataFrame, bad: pl.Series, *columns: str) -> list[str]:
-    """The rows where `bad` is true, as text: `row 3: item_id='a', label_id='b'`."""
-    rows = frame.with_row_index("_row").filter(bad).select("_row", *columns)
-    return [
-        f"row {row}: " + ", ".join(f"{column}={value!r}" for column, value in zip(columns, values, strict=True))
-        for row, *values in rows.iter_rows()
-    ]
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name most like `word`, if any is like it."""
-    lowered = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.5)
-    match += [name for name in lowered if word.lower() in re.split(r"[^a-z0-9]+", name)]  # item_id for id
-    return lowered[match[0]] if match else None
+    return Tables(
+        items, labels, distinct, filters.unique().sort("item", "label"), together.height - distinct.height, cleaned
+    )
 
 
 def _file(source: Source, name: str) -> str:
     return source.files.get(name, name)
-
-
-def _missing_column(table: pl.DataFrame, column: str, file: str) -> CatalogError:
-    near = nearest(column, table.columns)
-    return CatalogError(
-        f"column {column!r} is missing",
-        where=f"{file}, column {column}",
-        rows=[f"has: {', '.join(table.columns) or 'no columns'}"],
-        mend=f"rename {near!r} to {column!r}" if near else f"add the column {column!r}",
-    )
-
-
-def _cast(series: pl.Series, dtype: pl.DataType | type[pl.DataType], file: str) -> pl.Series:
-    have, name = series.dtype, series.name
-    same = have == dtype or have == pl.Null
-    if dtype == pl.String:
-        same = same or isinstance(have, pl.Categorical | pl.Enum)
-    else:
-        inner = have.inner if isinstance(have, pl.List | pl.Array) else None
-        same = same or inner in (pl.String, pl.Null)
-    if not same:
-        want = "strings" if dtype == pl.String else "lists of strings"
-        raise CatalogError(
-            f"column {name!r} holds {have}, not {want}",
-            where=f"{file}, column {name}",
-            rows=[f"row {row}: {value!r}" for row, value in enumerate(series.head(3).to_list())],
-            mend=f"write {name!r} as {want}",
-        )
-    return series.cast(dtype)
-
-
-def _check_ids(table: pl.DataFrame, file: str) -> None:
-    empty = table["id"].fill_null("").str.strip_chars() == ""
-    if empty.any():
-        raise CatalogError(
-            f"{empty.sum():,} rows have no id",
-            where=f"{file}, column id",
-            rows=offending(table, empty, "id", "text"),
-            mend="give each row an id, or remove it",
-        )
-    if table["id"].n_unique() < table.height:
-        repeated = table["id"].is_duplicated()
-        raise CatalogError(
-            f"{table.filter(repeated)['id'].n_unique():,} ids occur more than once",
-            where=f"{file}, column id",
-            rows=offending(table, repeated, "id"),
-            mend="keep one row for each id",
-        )
 
 
 def _all_labels(tables: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame:

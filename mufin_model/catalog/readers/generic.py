@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mufin_model.catalog.distrust import open_parquet, read_inside, reading
 from mufin_model.catalog.schema import COLUMNS, REQUIRED, Source, nearest, offending
 from mufin_model.errors import CatalogError
 
@@ -56,7 +56,7 @@ class ImageFiles:
     def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Each path with a function that reads its file, in the order given."""
         for path in paths:
-            yield path, (self.folder / path).read_bytes
+            yield path, partial(read_inside, self.folder, path)
 
 
 class PackedImages:
@@ -71,10 +71,7 @@ class PackedImages:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        try:
-            self.parquet = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(str(file), error) from error
+        self.parquet = open_parquet(file)
         schema = self.parquet.schema_arrow
         for column, fits in (("path", _is_text), ("bytes", _is_binary)):
             where = f"{file}, column {column}"
@@ -92,7 +89,8 @@ class PackedImages:
                     where=where,
                     mend="write path as strings and bytes as binary",
                 )
-        paths = pl.read_parquet(file, columns=["path"])
+        with reading(file):
+            paths = pl.read_parquet(file, columns=["path"])
         if paths["path"].n_unique() < paths.height:
             raise CatalogError(
                 "image paths occur more than once",
@@ -114,12 +112,11 @@ class PackedImages:
 
 
 def _read_table(name: str, file: str) -> pl.DataFrame:
-    try:
+    open_parquet(Path(file)).close()
+    with reading(file):
         have = pl.read_parquet_schema(file)
         # Other columns are ignored, but their names serve the error messages where one is missing.
         table = pl.read_parquet(file, columns=[column for column in COLUMNS[name] if column in have], use_pyarrow=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(file, error) from error
     rest = [pl.lit(None, dtype=dtype).alias(column) for column, dtype in have.items() if column not in table.columns]
     return table.with_columns(rest) if len(table.columns) else pl.DataFrame(schema=have)
 
@@ -132,10 +129,6 @@ def _missing_file(folder: Path, name: str) -> CatalogError:
         rows=[f"found: {', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}"],
         mend=f"rename {near!r} to {name!r}" if near and not near.startswith(tuple(COLUMNS)) else f"add {name}",
     )
-
-
-def _unreadable(file: str, error: Exception) -> CatalogError:
-    return CatalogError(f"no readable Parquet file: {error}", where=file, mend="write it again, as Parquet")
 
 
 def _refuse_outside(table: pl.DataFrame, file: str) -> None:
