@@ -25,11 +25,11 @@ class MufinError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        lines = [f"{type(self).__name__}: {self.what}"]
+        lines = [f"{type(self).__name__}: {_plain(self.what)}"]
         if self.where:
-            lines.append(f"  where: {self.where}")
+            lines.append(f"  where: {_plain(self.where)}")
         for row in self.rows[: self.SHOWN]:
-            lines.append(f"         {row}")
+            lines.append("         " + _plain(str(row)).replace("\n", "\\n")[:300])
         if len(self.rows) > self.SHOWN:
             lines.append(f"         … and {len(self.rows) - self.SHOWN:,} more")
         if self.mend:
@@ -38,6 +38,11 @@ class MufinError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.rows, self.mend)
+
+
+def _plain(text: str) -> str:
+    """Text that cannot steer the terminal it is shown on: no escape codes, no direction marks, no lone surrogates."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 def _rebuild(kind: type[MufinError], what: str, where: str, rows: list[object], mend: str) -> MufinError:

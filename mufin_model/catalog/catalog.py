@@ -14,16 +14,18 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
+from mufin_model.catalog.distrust import DAMAGED
 from mufin_model.catalog.images import ImageStore
 from mufin_model.catalog.links import ragged, restrict
 from mufin_model.errors import ArtefactError
 
 SPLITS = ("train", "val", "test")
-_COLUMNS = {
-    "items": ("id", "text", "images", "split"),
-    "labels": ("id", "text", "images", "zero_shot"),
-    "links": ("item", "label", "split"),
-    "filters": ("item", "label"),
+_BAG = pl.List(pl.UInt32)
+_COLUMNS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
+    "items": {"id": pl.String, "text": pl.String, "images": _BAG, "split": pl.String},
+    "labels": {"id": pl.String, "text": pl.String, "images": _BAG, "zero_shot": pl.Boolean},
+    "links": {"item": pl.UInt32, "label": pl.UInt32, "split": pl.String},
+    "filters": {"item": pl.UInt32, "label": pl.UInt32},
 }
 
 
@@ -126,8 +128,11 @@ class Catalog:
         return restrict(pairs, self.rows(split), range(self.n_seen))
 
     def _read(self, name: str) -> pl.DataFrame:
-        path = self.folder / f"{name}.parquet"
+        path, mend = self.folder / f"{name}.parquet", "run ingest again"
         try:
-            return pl.read_parquet(path, columns=list(_COLUMNS[name]))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ArtefactError(f"cannot read {name}: {error}", where=str(path), mend="run ingest again") from error
+            table = pl.read_parquet(path, columns=list(_COLUMNS[name]))
+        except DAMAGED as error:
+            raise ArtefactError(f"cannot read {name}: {error}", where=str(path), mend=mend) from error
+        if dict(table.schema) != _COLUMNS[name]:
+            raise ArtefactError(f"{name} holds {dict(table.schema)}", where=str(path), mend=mend)
+        return table

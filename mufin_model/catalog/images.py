@@ -10,17 +10,19 @@ import hashlib
 import io
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES
 from mufin_model.catalog.schema import ImageSource
 from mufin_model.errors import ArtefactError
 from mufin_model.progress import track
@@ -28,6 +30,8 @@ from mufin_model.progress import track
 ROWS_PER_BATCH = 256
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused undecoded: a few kilobytes can unfold into gigabytes."""
+KINDS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+"""Kinds of pictures that are decoded. Of Pillow's others one starts a program (EPS), the rest are no shop's."""
 JPEG_QUALITY = 90
 SCHEMA = pa.schema([("bytes", pa.large_binary()), ("width", pa.uint16()), ("height", pa.uint16())])
 SIZE = b"image_size"
@@ -71,7 +75,9 @@ class ImageStore:
         number, place = divmod(row, ROWS_PER_BATCH)
         if number not in self._batches:
             try:
-                self._batches[number] = self._reader.get_batch(number).column(0)
+                batch = self._reader.get_batch(number)
+                batch.validate(full=True)  # offsets that lead out of the file would be followed otherwise
+                self._batches[number] = batch.column(0)
             except (pa.ArrowException, OSError) as error:
                 raise _damaged(self.path, error) from error
         try:
@@ -86,8 +92,10 @@ class ImageStore:
             ArtefactError: its bytes are damaged.
         """
         try:
-            return Image.open(io.BytesIO(self.bytes(row))).convert("RGB")
-        except OSError as error:
+            return Image.open(io.BytesIO(self.bytes(row)), formats=("PNG", "JPEG")).convert("RGB")
+        except (ArtefactError, IndexError):
+            raise
+        except Exception as error:  # decoders raise anything for damaged data
             raise _damaged(self.path, error) from error
 
     def pixels(self, rows: Iterable[int]) -> np.ndarray:
@@ -157,10 +165,14 @@ def thumbnail(data: bytes, size: int) -> Image.Image:
     Of an animation the first frame is taken; the camera's orientation is applied.
 
     Raises:
-        ValueError: the picture has more than MAX_PIXELS.
+        ValueError: the picture is empty, or has more than MAX_PIXELS or MAX_IMAGE_BYTES.
         Exception: whatever Pillow's decoder raises for damaged data.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ValueError(f"{len(data):,} bytes are too many")
+    if not data:
+        raise ValueError("is empty")
+    with Image.open(io.BytesIO(data), formats=_kinds()) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are too many")
         opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG decodes at a fraction of its size
@@ -183,11 +195,18 @@ def encode(picture: Image.Image) -> bytes:
 def _colours(picture: Image.Image) -> Image.Image:
     """RGB, or RGBA where it has transparency."""
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N", "F"):
-        grey = np.asarray(picture, dtype=np.float64)
+        grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         if picture.mode != "F" and grey.max(initial=0) > 255:
             grey = grey / 257  # 16 bits a sample
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+@cache
+def _kinds() -> tuple[str, ...]:
+    """Those of KINDS that this build of Pillow has."""
+    Image.init()
+    return tuple(kind for kind in KINDS if kind in Image.OPEN)
 
 
 def _encode_all(stream: Iterable[tuple[str, Callable[[], bytes]]], size: int) -> Iterator[tuple[str, bytes, str]]:
@@ -209,11 +228,18 @@ def _encode_one(entry: tuple[str, Callable[[], bytes]], size: int) -> tuple[str,
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "is missing"
+    if isinstance(error, PermissionError):
+        return "may not be read"
     if isinstance(error, Image.UnidentifiedImageError):
         return "is no image of a known kind"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS:,} pixels are too many"
-    return str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    # Decoders tell it each in their own words, some with the file object's address, which differs from run to run.
+    return re.sub(r"<.* at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def _batch(images: list[bytes], size: int, schema: pa.Schema) -> pa.RecordBatch:

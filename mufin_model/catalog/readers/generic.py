@@ -102,13 +102,18 @@ class PackedImages:
     def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Each path with a function that gives its bytes: those found in the file's order, then the missing ones."""
         wanted = dict.fromkeys(paths)
-        for batch in self.parquet.iter_batches(batch_size=self.CHUNK, columns=["path", "bytes"]):
+        batches = self.parquet.iter_batches(batch_size=self.CHUNK, columns=["path", "bytes"])
+        while (batch := self._next(batches)) is not None:
             for path, data in zip(batch["path"].to_pylist(), batch["bytes"], strict=True):
                 if path in wanted:
                     del wanted[path]
                     yield path, partial(_bytes, data)
         for path in wanted:
             yield path, partial(_absent, self.file)
+
+    def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        with reading(self.file):
+            return next(batches, None)
 
 
 def _read_table(name: str, file: str) -> pl.DataFrame:
@@ -117,7 +122,7 @@ def _read_table(name: str, file: str) -> pl.DataFrame:
         have = pl.read_parquet_schema(file)
         # Other columns are ignored, but their names serve the error messages where one is missing.
         table = pl.read_parquet(file, columns=[column for column in COLUMNS[name] if column in have], use_pyarrow=False)
-    rest = [pl.lit(None, dtype=dtype).alias(column) for column, dtype in have.items() if column not in table.columns]
+    rest = [pl.lit(None).alias(column) for column in have if column not in table.columns]
     return table.with_columns(rest) if len(table.columns) else pl.DataFrame(schema=have)
 
 
