@@ -52,7 +52,7 @@ def arrays(source: Source) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "file": ["image.npy", "text.npy"],
-            "expected": [raw_descriptors.open_images(source).num_rows, _texts(source).height],
+            "expected": [len(raw_descriptors.image_store(source)), _texts(source).height],
             "found": [len(images.norm), len(texts.norm)],
             "variance": [images.variance, texts.variance],
         }

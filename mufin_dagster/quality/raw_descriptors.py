@@ -6,10 +6,9 @@ import io
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.ipc
 
 from mufin_dagster.quality.frames import Source, Table
+from mufin_model.catalog.image_store import ImageStore
 
 NOUN = "raw_descriptors"
 SAMPLE, SEED = 500, 22
@@ -127,7 +126,7 @@ def references(source: Source) -> pl.DataFrame:
     """One row a column of row numbers: reference, targets (rows there are), largest (-1 if none), dangling."""
     item_table, label_table = source.parquet(NOUN, "items.parquet"), source.parquet(NOUN, "labels.parquet")
     link_table, filter_table = source.parquet(NOUN, "links.parquet"), source.parquet(NOUN, "filters.parquet")
-    n_items, n_labels, n_images = item_table.height, label_table.height, open_images(source).num_rows
+    n_items, n_labels, n_images = item_table.height, label_table.height, len(image_store(source))
     columns = [
         ("links.item", link_table["item"], n_items),
         ("links.label", link_table["label"], n_labels),
@@ -147,13 +146,13 @@ def images(source: Source) -> pl.DataFrame:
     """One row a sampled image: row, fault ("none", or what is wrong), contrast (brightest minus darkest value)."""
     from PIL import Image
 
-    table = open_images(source)
-    chosen = np.random.default_rng(SEED).permutation(table.num_rows)[:SAMPLE]
+    store = image_store(source)
+    chosen = np.random.default_rng(SEED).permutation(len(store))[:SAMPLE]
+    declared = (store.size, store.size)
     rows = []
     for row in np.sort(chosen).tolist():
-        declared = (table["width"][row].as_py(), table["height"][row].as_py())
         try:
-            image = Image.open(io.BytesIO(table["bytes"][row].as_py())).convert("RGB")
+            image = Image.open(io.BytesIO(store.bytes(row))).convert("RGB")
         except Exception as error:  # Pillow's decoders raise many kinds; each is the image's fault
             rows.append((row, f"{type(error).__name__}: {error}", 255))
             continue
@@ -208,7 +207,7 @@ def _dangling(column: pl.Series, targets: int) -> int:
     return int((column >= targets).sum()) + column.null_count()
 
 
-def open_images(source: Source) -> pa.Table:
-    """images.arrow, memory-mapped: columns bytes, width, height."""
-    path = source.folder(NOUN) / "images.arrow"
-    return source.once(path, lambda: pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+def image_store(source: Source) -> ImageStore:
+    """The thumbnails, memory-mapped."""
+    path = source.folder(NOUN) / "images"
+    return source.once(path, lambda: ImageStore(path))

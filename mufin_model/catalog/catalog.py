@@ -15,7 +15,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from mufin_model.catalog.distrust import DAMAGED
-from mufin_model.catalog.images import ImageStore
+from mufin_model.catalog.image_store import ImageStore
 from mufin_model.catalog.links import ragged, restrict
 from mufin_model.errors import ArtefactError
 
@@ -65,7 +65,7 @@ class Catalog:
     @cached_property
     def images(self) -> ImageStore:
         """All images, by row."""
-        return ImageStore(self.folder / "images.arrow")
+        return ImageStore(self.folder / "images")
 
     @property
     def n_labels(self) -> int:

@@ -1,12 +1,7 @@
-"""The store of images: one memory-mapped Arrow file, each image a small square thumbnail, found in O(1).
-
-Record batches hold ROWS_PER_BATCH images each (the last one fewer), so image `row` lies in batch
-row // ROWS_PER_BATCH. Nothing is read before it is asked for, and processes share the pages.
-"""
+"""Pictures of any kind and size into the thumbnails of the image store."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
 import os
@@ -19,92 +14,19 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image, ImageOps
 
 from mufin_model.catalog.distrust import MAX_IMAGE_BYTES
+from mufin_model.catalog.image_store import ImageWriter
 from mufin_model.catalog.schema import ImageSource
-from mufin_model.errors import ArtefactError
 from mufin_model.progress import track
 
-ROWS_PER_BATCH = 256
+DECODED_AT_ONCE = 256
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused undecoded: a few kilobytes can unfold into gigabytes."""
 KINDS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """Kinds of pictures that are decoded. Of Pillow's others one starts a program (EPS), the rest are no shop's."""
 JPEG_QUALITY = 90
-SCHEMA = pa.schema([("bytes", pa.large_binary()), ("width", pa.uint16()), ("height", pa.uint16())])
-SIZE = b"image_size"
-"""Key of the schema's metadata that tells the thumbnails' side, in pixels."""
-
-
-class ImageStore:
-    """Thumbnails by row.
-
-    Raises:
-        ArtefactError: the file is missing or damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            batches = self._reader.num_record_batches
-            last = self._reader.get_batch(batches - 1).num_rows if batches else 0
-            self._length = max(0, batches - 1) * ROWS_PER_BATCH + last
-            self.size = int((self._reader.schema.metadata or {})[SIZE])
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise _damaged(path, error) from error
-        self._batches: dict[int, pa.Array] = {}
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return ImageStore, (self.path,)
-
-    def bytes(self, row: int) -> bytes:
-        """The PNG or JPEG file of one image.
-
-        Raises:
-            IndexError: there is no such row.
-        """
-        row = int(row)
-        if not 0 <= row < self._length:
-            raise IndexError(f"image {row} of {self._length}")
-        number, place = divmod(row, ROWS_PER_BATCH)
-        if number not in self._batches:
-            try:
-                batch = self._reader.get_batch(number)
-                batch.validate(full=True)  # offsets that lead out of the file would be followed otherwise
-                self._batches[number] = batch.column(0)
-            except (pa.ArrowException, OSError) as error:
-                raise _damaged(self.path, error) from error
-        try:
-            return self._batches[number][place].as_py()
-        except (IndexError, pa.ArrowException) as error:
-            raise _damaged(self.path, error) from error
-
-    def image(self, row: int) -> Image.Image:
-        """One image, RGB, size x size.
-
-        Raises:
-            ArtefactError: its bytes are damaged.
-        """
-        try:
-            return Image.open(io.BytesIO(self.bytes(row)), formats=("PNG", "JPEG")).convert("RGB")
-        except (ArtefactError, IndexError):
-            raise
-        except Exception as error:  # decoders raise anything for damaged data
-            raise _damaged(self.path, error) from error
-
-    def pixels(self, rows: Iterable[int]) -> np.ndarray:
-        """Images as uint8 [n, 3, size, size]."""
-        chosen = list(rows)
-        out = np.empty((len(chosen), 3, self.size, self.size), np.uint8)
-        for place, row in enumerate(chosen):
-            out[place] = np.asarray(self.image(row)).transpose(2, 0, 1)
-        return out
 
 
 @dataclass(frozen=True)
@@ -114,7 +36,7 @@ class Written:
     Attributes:
         rows: the store's row of each path that decoded; paths with equal thumbnails share one.
         bad: path and reason of each image that is missing or does not decode.
-        stored: images in the file.
+        stored: images in the store.
     """
 
     rows: dict[str, int]
@@ -122,11 +44,11 @@ class Written:
     stored: int
 
 
-def write(file: Path, source: ImageSource, paths: Iterable[str], size: int) -> Written:
-    """Decode all images once and write their thumbnails.
+def write(folder: Path, source: ImageSource, paths: Iterable[str], size: int) -> Written:
+    """Decode all images once and write their thumbnails, in the order of the paths' first appearance.
 
     Args:
-        file: the Arrow file to write.
+        folder: of the store; made.
         source: where the paths lead.
         paths: distinct paths.
         size: side of the thumbnails, in pixels.
@@ -134,28 +56,16 @@ def write(file: Path, source: ImageSource, paths: Iterable[str], size: int) -> W
     distinct = list(dict.fromkeys(paths))
     rows: dict[str, int] = {}
     bad: dict[str, str] = {}
-    by_content: dict[bytes, int] = {}
-    waiting: list[bytes] = []
-    schema = SCHEMA.with_metadata({SIZE: str(size)})
     # Pictures over MAX_PIXELS are refused by `thumbnail` itself; Pillow's warning would say it twice.
-    with warnings.catch_warnings(), pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with warnings.catch_warnings(), ImageWriter(folder, size) as store:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         encoded = _encode_all(source.stream(distinct), size)
         for path, data, reason in track(encoded, "images", total=len(distinct)):
             if reason:
                 bad[path] = reason
-                continue
-            content = hashlib.blake2b(data, digest_size=16).digest()
-            if content not in by_content:
-                by_content[content] = len(by_content)
-                waiting.append(data)
-            rows[path] = by_content[content]
-            if len(waiting) == ROWS_PER_BATCH:
-                writer.write_batch(_batch(waiting, size, schema))
-                waiting.clear()
-        if waiting:
-            writer.write_batch(_batch(waiting, size, schema))
-    return Written(rows, bad, len(by_content))
+            else:
+                rows[path] = store.add(data)
+    return Written(rows, bad, len(store))
 
 
 def thumbnail(data: bytes, size: int) -> Image.Image:
@@ -213,7 +123,7 @@ def _encode_all(stream: Iterable[tuple[str, Callable[[], bytes]]], size: int) ->
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stream = iter(stream)
         # In chunks, as the pool would otherwise drain the stream and hold all images in memory.
-        while chunk := list(itertools.islice(stream, ROWS_PER_BATCH)):
+        while chunk := list(itertools.islice(stream, DECODED_AT_ONCE)):
             yield from pool.map(partial(_encode_one, size=size), chunk)
 
 
@@ -240,12 +150,3 @@ def _reason(error: Exception) -> str:
         return error.strerror.lower()
     # Decoders tell it each in their own words, some with the file object's address, which differs from run to run.
     return re.sub(r"<.* at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))[:200] or type(error).__name__
-
-
-def _batch(images: list[bytes], size: int, schema: pa.Schema) -> pa.RecordBatch:
-    side = pa.array(np.full(len(images), size, np.uint16))
-    return pa.record_batch([pa.array(images, pa.large_binary()), side, side], schema=schema)
-
-
-def _damaged(path: Path, error: Exception) -> ArtefactError:
-    return ArtefactError(f"cannot read the images: {error}", where=str(path), mend="run ingest again")

@@ -3,7 +3,7 @@
     mufin ingest --dataset demo
 
 Reads data/<dataset>/catalog/ in any format of `readers`; leaves raw_descriptors:
-items.parquet, labels.parquet, links.parquet, filters.parquet, images.arrow and summary.json.
+items.parquet, labels.parquet, links.parquet, filters.parquet, images/ (image_store) and summary.json.
 Equal input and seed give equal bytes.
 """
 
@@ -41,7 +41,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     with workspace.write(dataset, "raw_descriptors") as folder:
         paths = pl.concat([items["image_paths"], tables.labels["image_paths"]])
         distinct = paths.explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True).to_list()
-        written = images.write(folder / "images.arrow", source.images, distinct, wanted.image_size)
+        written = images.write(folder / "images", source.images, distinct, wanted.image_size)
         if written.bad and wanted.bad_images == "refuse":
             raise _bad_images(written.bad, items, tables.labels, source)
         items = _with_images(items, written.rows)

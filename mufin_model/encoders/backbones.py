@@ -1,6 +1,6 @@
 """The two backbones together: made, saved with an artefact, and run over every descriptor of a catalogue.
 
-Text rows are the items' texts, then the labels'; image rows are those of images.arrow.
+Text rows are the items' texts, then the labels'; image rows are those of the image store.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_model, save_model
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
+from mufin_model.arrays import read_array, read_model
 from mufin_model.artefacts import read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.image import ImageEncoder
@@ -48,7 +49,7 @@ class Backbones(nn.Module):
     def load(cls, folder: Path) -> Backbones:
         config = read_json(folder / "backbones.json")
         image = ImageEncoder(config["image"], "none", config["image_size"])
-        load_model(image, str(folder / "image.safetensors"))
+        read_model(image, folder / "image.safetensors")
         return cls(image, TextEncoder.load(folder / "text", config["max_tokens"]))
 
 
@@ -67,8 +68,7 @@ def pixels(catalog: Catalog, folder: Path, size: int, decode: bool = True) -> np
     if shape[0] == 0:
         return np.zeros(shape, np.uint8)
     if not decode:
-        opened: np.ndarray = np.load(folder / "pixels.npy", mmap_mode="r")
-        return opened
+        return read_array(folder / "pixels.npy", mmap=True)
     table = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     for at in track(range(0, shape[0], 1024), "decode images"):
         rows = np.arange(at, min(at + 1024, shape[0]))

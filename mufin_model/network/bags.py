@@ -1,6 +1,6 @@
 """Bags: which descriptors belong to an item or a label, gathered into padded batches.
 
-Entities are the items, then the labels; the text of entity e is text row e, its images are rows of images.arrow.
+Entities are the items, then the labels; the text of entity e is text row e, its images are rows of the image store.
 Text row n + e, of n entities, is e's text read together with its images (early fusion): what a bag shows that has
 both, and never a bag of which one modality is masked.
 """

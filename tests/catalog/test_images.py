@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import zlib
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mufin_model.catalog import images
-from mufin_model.catalog.images import ROWS_PER_BATCH, ImageStore, encode, thumbnail
+from mufin_model.catalog.image_store import ImageStore
+from mufin_model.catalog.images import encode, thumbnail
 from mufin_model.catalog.readers.generic import ImageFiles
 
 from .conftest import picture
@@ -93,7 +93,7 @@ def test_real_bomb_becomes_a_bad_image(tmp_path: Path) -> None:
     data[16:24] = (40_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     (tmp_path / "bomb.png").write_bytes(bytes(data))
-    written = images.write(tmp_path / "images.arrow", ImageFiles(tmp_path), ["bomb.png"], 8)
+    written = images.write(tmp_path / "images", ImageFiles(tmp_path), ["bomb.png"], 8)
     assert written.rows == {}
     assert "too many" in written.bad["bomb.png"]
 
@@ -106,33 +106,13 @@ def test_smaller_encoding_wins_and_never_varies() -> None:
     assert encode(noisy) == encode(noisy)
 
 
-def test_store(tmp_path: Path) -> None:
-    count = 2 * ROWS_PER_BATCH + 3
-    for number in range(count):
-        (tmp_path / f"{number}.png").write_bytes(picture((number % 256, number // 256, 7)))
-    paths = [f"{number}.png" for number in range(count)]
-    (tmp_path / "twin.png").write_bytes(picture((5, 0, 7)))
-    written = images.write(tmp_path / "images.arrow", ImageFiles(tmp_path), [*paths, "twin.png", paths[0]], 8)
-    assert written.stored == count
-    assert written.rows["twin.png"] == written.rows["5.png"]
-    store = ImageStore(tmp_path / "images.arrow")
-    assert len(store) == count
-    for number in (0, ROWS_PER_BATCH - 1, ROWS_PER_BATCH, count - 1):
-        row = written.rows[f"{number}.png"]
-        assert store.image(row).getpixel((4, 4)) == (number % 256, number // 256, 7)
-    assert store.pixels([0, count - 1]).shape == (2, 3, 8, 8)
-    assert store.pixels([1])[0, :, 4, 4].tolist() == [1, 0, 7]
-    for row in (-1, count):
-        with pytest.raises(IndexError):
-            store.bytes(row)
-    assert pickle.loads(pickle.dumps(store)).bytes(3) == store.bytes(3)
-
-
-def test_one_row_touches_one_batch(tmp_path: Path) -> None:
-    for number in range(ROWS_PER_BATCH + 1):
-        (tmp_path / f"{number}.png").write_bytes(picture((number % 256, number // 256, 7)))
-    paths = [f"{number}.png" for number in range(ROWS_PER_BATCH + 1)]
-    images.write(tmp_path / "images.arrow", ImageFiles(tmp_path), paths, 8)
-    store = ImageStore(tmp_path / "images.arrow")
-    store.bytes(ROWS_PER_BATCH)
-    assert list(store._batches) == [1]
+def test_the_store_has_each_distinct_thumbnail_once(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(picture((number, 0, 7)))
+    (tmp_path / "twin.png").write_bytes(picture((3, 0, 7)))
+    paths = [f"{number}.png" for number in range(5)]
+    written = images.write(tmp_path / "images", ImageFiles(tmp_path), [*paths, "twin.png", paths[0]], 8)
+    assert written.stored == 5
+    assert written.rows["twin.png"] == written.rows["3.png"]
+    assert list(written.rows.values()) == [0, 1, 2, 3, 4, 3]
+    assert ImageStore(tmp_path / "images").image(2).getpixel((4, 4)) == (2, 0, 7)

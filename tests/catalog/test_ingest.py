@@ -16,7 +16,7 @@ from mufin_model.errors import ArtefactError, ImageError, SettingError
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -133,17 +133,18 @@ def test_bad_images_are_all_listed_or_dropped(tiny) -> None:
     assert json.loads((catalog.folder / "summary.json").read_text())["dropped_images"] == 3
 
 
-@pytest.mark.parametrize("name", ["items.parquet", "links.parquet", "images.arrow"])
+@pytest.mark.parametrize("name", ["items.parquet", "links.parquet", "images/index.json", "images/*.arrow"])
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_damaged_artefact(tiny, name: str, damage: str) -> None:
     tiny.write()
-    file = tiny.ingest().folder / name
+    folder = tiny.ingest().folder
+    (file,) = folder.glob(name)
     if damage == "gone":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(ArtefactError, match=r"cannot read") as caught:
-        Catalog.load(file.parent).images.image(0)
+        Catalog.load(folder).images.image(0)
     assert caught.value.where == str(file)
 
 

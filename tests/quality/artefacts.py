@@ -11,6 +11,9 @@ import polars as pl
 import pyarrow as pa
 from PIL import Image
 
+from mufin_model.artefacts import write_json
+from mufin_model.catalog.image_store import SCHEMA
+
 DATASET = "tiny"
 RAW, ENC = "raw_descriptors", "encoder_embeddings"
 ROWS = pl.List(pl.UInt32)
@@ -45,7 +48,7 @@ def write_good(root: Path) -> None:
     labels.write_parquet(raw / "labels.parquet")
     pl.DataFrame(links, {**pairs, "split": pl.String}, orient="row").write_parquet(raw / "links.parquet")
     pl.DataFrame([(0, 1)], pairs, orient="row").write_parquet(raw / "filters.parquet")
-    write_images(root, [png(row) for row in range(12)], [(8, 8)] * 12)
+    write_images(root, [png(row) for row in range(12)])
     rng = np.random.default_rng(0)
     write_array(root, "image.npy", _unit(rng.standard_normal((12, 6))))
     text = _unit(rng.standard_normal((n + 5, 4)))
@@ -59,12 +62,13 @@ def png(seed: int, size: tuple[int, int] = (8, 8)) -> bytes:
     return _png(Image.fromarray(noise))
 
 
-def write_images(root: Path, files: list[bytes], sizes: list[tuple[int, int]]) -> None:
-    schema = pa.schema([("bytes", pa.large_binary()), ("width", pa.uint16()), ("height", pa.uint16())])
-    columns = [files, [size[0] for size in sizes], [size[1] for size in sizes]]
-    batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
-    with pa.ipc.new_file(str(_folder(root, RAW) / "images.arrow"), schema) as writer:
-        writer.write_batch(batch)
+def write_images(root: Path, files: list[bytes]) -> None:
+    """The store as `ingest` leaves it, but one chunk, in which images may be equal."""
+    folder = _folder(root, RAW) / "images"
+    folder.mkdir(exist_ok=True)
+    with pa.ipc.new_file(str(folder / "chunk.arrow"), SCHEMA) as writer:
+        writer.write_batch(pa.record_batch([pa.array(files, pa.large_binary())], schema=SCHEMA))
+    write_json(folder / "index.json", {"image_size": 8, "chunks": [["chunk", len(files)]]})
 
 
 def write_array(root: Path, file: str, array: np.ndarray) -> None:
@@ -132,7 +136,7 @@ def _fill(row: int, column: int | slice, value: float) -> Callable[[np.ndarray],
 
 
 def _images(file: bytes, count: int) -> Break:
-    return lambda root: write_images(root, [file] * count + [png(s) for s in range(count, 12)], [(8, 8)] * 12)
+    return lambda root: write_images(root, [file] * count + [png(s) for s in range(count, 12)])
 
 
 WHOLE = slice(None)

@@ -76,10 +76,10 @@ def test_offending_rows_are_named(workspace: Workspace) -> None:
 
 
 def test_damaged_files_fail_their_rules_and_no_others(workspace: Workspace) -> None:
-    (workspace.path(DATASET, RAW) / "images.arrow").write_bytes(b"damaged")
+    (workspace.path(DATASET, RAW) / "images" / "index.json").write_bytes(b"damaged")
     failed = {outcome.rule.name: outcome for outcome in validate(workspace, DATASET, RAW) if not outcome.passed}
     assert set(failed) == {"references_known", "images_decode", "images_not_flat"}
-    assert "Arrow" in failed["images_decode"].error
+    assert "cannot read" in failed["images_decode"].error
 
 
 def test_an_exception_in_an_expectation_is_a_failed_outcome(workspace: Workspace) -> None:
