@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from mufin_model.arrays import read_array
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import look_up
 from mufin_model.config import Predict
@@ -46,10 +47,10 @@ class Scorer:
         self.pretrained = store.load_pretrained(pretrained, self.device)
         self.finetuned = store.load_finetuned(finetuned, self.pretrained, catalog.n_seen, self.device)
         self.index = LabelIndex.load(index)
-        self.labels = np.load(index / "labels.npy")
-        self.items = np.load(pretrained / "item_embeddings.npy")
+        self.labels = read_array(index / "labels.npy")
+        self.items = read_array(pretrained / "item_embeddings.npy")
         head = pretrained / "head.npy"
-        self.head = np.load(head) if head.is_file() and "head" in settings.components else None
+        self.head = read_array(head) if head.is_file() and "head" in settings.components else None
         self.head_index = None if self.head is None else VectorIndex(self.head, FLAT)
         bags = self.pretrained.bags(catalog)
         tuned = self.finetuned

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from mufin_model.arrays import fill, read_array, read_model, read_tensors
 from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.network.attention import SelfAttention
@@ -48,8 +47,9 @@ def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
     if config["self_attention"]:
         attention = SelfAttention(config["dimension"], config["heads"], config["dropout"])
         prefix = "attention."
-        state = load_file(folder / "model.safetensors")
-        attention.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        saved = folder / "model.safetensors"
+        state = read_tensors(saved)
+        fill(attention, {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}, saved)
         attention.to(device).eval()
     shape = config["dimension"], config["heads"], config["dropout"]
     return Pretrained(config["modalities"], config["early_fusion"], *shape, attention, *descriptors(folder, device))
@@ -80,7 +80,7 @@ def load_finetuned(folder: Path, pretrained: Pretrained, n_labels: int, device: 
     config = read_json(folder / "config.json")
     classifiers = Classifiers(torch.zeros(n_labels, pretrained.dimension), config["classifiers"])
     ranker = make_ranker(pretrained, classifiers, config["cross_attention"], config["scale"])
-    ranker.load_state_dict(load_file(folder / "model.safetensors"))
+    read_model(ranker, folder / "model.safetensors")
     ranker.to(device).eval()
     if not config["end_to_end"]:
         return Finetuned(ranker, pretrained.image, pretrained.text)
@@ -89,7 +89,7 @@ def load_finetuned(folder: Path, pretrained: Pretrained, n_labels: int, device: 
 
 def descriptors(folder: Path, device: torch.device) -> tuple[Tensor, Tensor]:
     """image.npy [n_images, D] and text.npy [n_items + n_labels, D] of a folder."""
-    image, text = (torch.from_numpy(np.load(folder / f"{name}.npy")).to(device) for name in ("image", "text"))
+    image, text = (torch.from_numpy(read_array(folder / f"{name}.npy")).to(device) for name in ("image", "text"))
     return image, text
 
 

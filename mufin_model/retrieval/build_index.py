@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
+from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
@@ -28,9 +29,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     """
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     pretrained = workspace.read(dataset, "pretrained_model")
-    items, labels = np.load(pretrained / "item_embeddings.npy"), np.load(pretrained / "label_embeddings.npy")
+    items, labels = read_array(pretrained / "item_embeddings.npy"), read_array(pretrained / "label_embeddings.npy")
     if settings.index.augment:
-        image, text = np.load(pretrained / "image.npy"), np.load(pretrained / "text.npy")
+        image, text = read_array(pretrained / "image.npy"), read_array(pretrained / "text.npy")
         modalities = read_json(pretrained / "config.json")["modalities"]
         weights = settings.index.augment_weights
         labels = augmented(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mufin_model.arrays import read_array
 from mufin_model.config import Index as IndexSettings
-from mufin_model.errors import ArtefactError
 from mufin_model.retrieval.index import FLAT, VectorIndex
 
 HEAD = "head"
@@ -88,9 +88,5 @@ class LabelIndex:
         made.tail, made.head = VectorIndex.load(folder), None
         if (folder / HEAD).is_dir():
             made.head = VectorIndex.load(folder / HEAD)
-            try:
-                made.rows = np.load(folder / HEAD / ROWS)
-            except (OSError, ValueError) as error:
-                where = str(folder / HEAD / ROWS)
-                raise ArtefactError("the index does not load", where=where, mend="mufin index") from error
+            made.rows = read_array(folder / HEAD / ROWS, mend="mufin index")
         return made

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
@@ -27,7 +28,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         ArtefactError: an earlier artefact is missing.
     """
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
-    items = np.load(workspace.read(dataset, "pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
+    items = read_array(workspace.read(dataset, "pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
     index = LabelIndex.load(workspace.read(dataset, "anns_index"))
     size = index.width(settings.mine.shortlist)
     labels = np.full((len(items), size), -1, np.int32)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mufin_model.arrays import fill, read_array, read_tensors
 from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Pretrain
@@ -59,12 +59,12 @@ def sources(
     if tuned["image"]:
         images = TunedImages(backbones.image, pixels(catalog, state, backbones.image.size, decode))
     else:
-        images = FrozenVectors(torch.from_numpy(np.load(encoded / "image.npy")))
+        images = FrozenVectors(torch.from_numpy(read_array(encoded / "image.npy")))
     texts: FrozenVectors | TunedTexts
     if tuned["text"]:
         texts = TunedTexts(backbones.text, catalog_texts(catalog))
     else:
-        texts = FrozenVectors(torch.from_numpy(np.load(encoded / "text.npy")))
+        texts = FrozenVectors(torch.from_numpy(read_array(encoded / "text.npy")))
     return images, texts
 
 
@@ -80,8 +80,9 @@ def pretrained_encoder(
     same = {k: config[k] for k in ("modalities", "dimension", "dropout", "early_fusion", "images_per_bag")}
     before = Pretrain.model_construct(**same, self_attention=False)
     encoder = Embedder(*sources(config["tuned"], catalog, encoded, backbones, state, decode), before)
-    weights = load_file(folder / "model.safetensors")
-    encoder.load_state_dict({name: w for name, w in weights.items() if not name.startswith("attention.")})
+    saved = folder / "model.safetensors"
+    weights = {name: w for name, w in read_tensors(saved).items() if not name.startswith("attention.")}
+    fill(encoder, weights, saved)
     return encoder, backbones
 
 
@@ -97,7 +98,7 @@ def re_encode(
 
     Args:
         encoder: left in evaluation mode.
-        sizes: of images.arrow and of the texts.
+        sizes: of the image store and of the texts.
         rows: of images and texts, where not all are wanted; the others stay zero.
         batch: descriptors at once.
         bags: fused ones, where the encoder fuses early: texts read with their images follow the texts alone.

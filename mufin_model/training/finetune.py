@@ -23,6 +23,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
@@ -106,7 +107,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)
     bags = pretrained.bags(catalog)
-    items, labels = (np.load(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
+    items, labels = (read_array(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
     start = _start(catalog, items, labels)
     ranker = store.make_ranker(
         pretrained, Classifiers(start, chosen.classifiers), chosen.cross_attention, chosen.scale

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from mufin_model.arrays import read_array
 from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune
 
@@ -31,9 +32,9 @@ class ShortlistSampler:
 
     def __init__(self, links: sparse.csr_matrix, mined: Path, settings: Finetune) -> None:
         self.links, self.settings = links, settings
-        self.labels = np.load(mined / "labels.npy", mmap_mode="r")
-        self.scores = np.load(mined / "scores.npy", mmap_mode="r")
-        self.positive = np.load(mined / "positive.npy", mmap_mode="r")
+        self.labels = read_array(mined / "labels.npy", mmap=True)
+        self.scores = read_array(mined / "scores.npy", mmap=True)
+        self.positive = read_array(mined / "positive.npy", mmap=True)
         self.usable = np.flatnonzero(np.diff(links.indptr))
         """Training items with a label at all."""
 
