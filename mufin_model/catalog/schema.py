@@ -14,6 +14,7 @@ from typing import Protocol
 import polars as pl
 
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, check_ids, clean_texts, conform, nearest, offending
+from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
 
 __all__ = ["COLUMNS", "REQUIRED", "ImageSource", "Source", "Tables", "check", "nearest", "offending"]
@@ -35,11 +36,13 @@ class Source:
         tables: by the names of COLUMNS; REQUIRED ones are all there.
         images: where the image paths lead.
         files: the file of each table, for error messages.
+        vectors: ready-made descriptors of the images, where the catalogue has them.
     """
 
     tables: dict[str, pl.DataFrame]
     images: ImageSource
     files: dict[str, str] = field(default_factory=dict)
+    vectors: ImageVectors | None = None
 
 
 @dataclass(frozen=True)

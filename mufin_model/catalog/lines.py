@@ -1,0 +1,76 @@
+"""Text files and gzipped ones as blocks of lines, so that memory stays flat whatever their size."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mufin_model.errors import CatalogError
+
+BLOCK = 8 * 2**20
+"""Bytes read at once."""
+MAX_LINE = 64 * 2**20
+"""Bytes of a line at most: a few gzipped kilobytes can unfold into gigabytes of one."""
+
+
+def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """A file's lines without their ends, in blocks; it is unpacked where its name ends in .gz.
+
+    Only line feeds end lines (a carriage return before one is dropped): the other characters that Python takes
+    for line ends occur inside titles.
+
+    Yields:
+        the number of the block's first line, counted from 1, and its lines.
+
+    Raises:
+        CatalogError: the file is missing, no gzip, cut short, or a line has more than MAX_LINE bytes.
+    """
+    number, rest = 1, b""
+    try:
+        with _open(file) as opened:
+            while data := opened.read(BLOCK):
+                lines = (rest + data).split(b"\n")
+                rest = lines.pop()
+                if len(rest) > MAX_LINE:
+                    raise fault(file, f"a line has more than {MAX_LINE:,} bytes", [(number + len(lines), rest[:80])])
+                if lines:
+                    yield number, [line.removesuffix(b"\r") for line in lines]
+                    number += len(lines)
+        if rest:
+            yield number, [rest.removesuffix(b"\r")]
+    except FileNotFoundError as error:
+        raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise CatalogError(
+            f"the file breaks off or is damaged: {error}",
+            where=f"{file}, after line {number - 1:,}",
+            mend="copy or download it again",
+        ) from error
+
+
+def fault(file: Path, what: str, lines: Iterable[tuple[int, object]], mend: str = "mend these lines") -> CatalogError:
+    """The error that shows the offending lines.
+
+    Args:
+        file: where they are.
+        what: the fault in one sentence.
+        lines: their numbers, counted from 1, and contents.
+        mend: what to do.
+    """
+    return CatalogError(
+        what, where=str(file), rows=[f"line {number:,}: {_shown(line)}" for number, line in lines], mend=mend
+    )
+
+
+def _shown(line: object) -> str:
+    text = line.decode("latin-1") if isinstance(line, bytes) else str(line)
+    return repr(text[:80]) + ("…" if len(text) > 80 else "")
+
+
+def _open(file: Path) -> BinaryIO:
+    if file.suffix == ".gz":
+        return gzip.open(file, "rb")  # type: ignore[return-value]
+    return open(file, "rb")
