@@ -3,7 +3,8 @@
     mufin ingest --dataset demo
 
 Reads data/<dataset>/catalog/ in any format of `readers`; leaves raw_descriptors:
-items.parquet, labels.parquet, links.parquet, filters.parquet, images/ (image_store) and summary.json.
+items.parquet, labels.parquet, links.parquet, filters.parquet, images/ (image_store), summary.json, and
+image_vectors.npy (vectors) where the catalogue brings ready-made descriptors.
 Equal input and seed give equal bytes.
 """
 
@@ -18,6 +19,7 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog import images, readers, schema
 from mufin_model.catalog.links import restrict
 from mufin_model.catalog.split import hold_out
+from mufin_model.catalog.vectors import FILE
 from mufin_model.config import Settings
 from mufin_model.errors import ImageError
 from mufin_model.progress import say
@@ -51,6 +53,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         _write(folder, "links", links)
         _write(folder, "filters", tables.filters)
         summary = _summary(items, labels, links, tables, written)
+        if source.vectors is not None:
+            summary["image_vectors"] = source.vectors.write(folder / FILE, written.rows, written.stored)
         write_json(folder / "summary.json", summary)
     say(
         f"{dataset}: {items.height:,} items, {summary['seen_labels']:,} labels"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 from PIL import Image
 
+from mufin_model.arrays import read_array
 from mufin_model.errors import CatalogError
 from mufin_model.progress import track
 
@@ -35,11 +36,9 @@ class ImageVectors:
 
     Attributes:
         files: by name; all of one width d.
-        pictures: False where the vectors are all there is of the images.
     """
 
     files: Mapping[str, Path]
-    pictures: bool = False
 
     @staticmethod
     def paths(name: str, rows: pl.Series) -> pl.Series:
@@ -113,6 +112,32 @@ class Patterns:
         """Each path with a function that draws its pattern, in the order given."""
         for number, path in enumerate(paths):
             yield path, partial(_pattern, number)
+
+
+def given(folder: Path) -> Vectors | None:
+    """The ready-made vectors of raw_descriptors [n_images, d], memory-mapped; None where its images are pictures.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    file = folder / FILE
+    return read_array(file, mmap=True) if file.is_file() else None
+
+
+def unit_rows(vectors: Vectors, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The vectors of some images, float32 [n, d], of length 1; a vector of zeros stays."""
+    some = vectors[rows].astype(np.float32)
+    return some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12)
+
+
+def write_unit(file: Path, vectors: Vectors) -> Vectors:
+    """Write all vectors as float32 rows of length 1, in blocks; gives them back memory-mapped."""
+    with open(file, "wb") as out:
+        header = {"descr": "<f4", "fortran_order": False, "shape": vectors.shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for at in range(0, len(vectors), BLOCK):
+            out.write(unit_rows(vectors, np.arange(at, min(at + BLOCK, len(vectors)))).tobytes())
+    return read_array(file, mmap=True)
 
 
 def open_vectors(file: Path) -> Vectors:

@@ -13,6 +13,8 @@ from mufin_model.encoders.handmade import Handmade
 from mufin_model.errors import SettingError
 
 HANDMADE = "handmade"
+GIVEN = "given"
+"""Vectors that the catalogue brings; nothing encodes a picture then."""
 
 SCALE = 8.0
 """Of hand-made features, whose blocks have unit length, so that they weigh about as much as a backbone's."""
@@ -37,8 +39,8 @@ class ImageEncoder(nn.Module):
         if plus and extra != HANDMADE:
             raise SettingError(f"nothing known to add: {extra!r}", where="encode.image_backbone", mend="+handmade")
         self.handmade = Handmade() if HANDMADE in (model, extra) else None
-        self.backbone = None if model == HANDMADE else self._timm(model, weights)
-        self.width = self._measure()
+        self.backbone = None if model == HANDMADE or name == GIVEN else self._timm(model, weights)
+        self.width = 0 if name == GIVEN else self._measure()
 
     def _timm(self, name: str, weights: str) -> nn.Module:
         # Imported here: timm takes seven seconds, and most stages never see an image.
@@ -94,7 +96,17 @@ class ImageEncoder(nn.Module):
             )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [n, 3, size, size] to [n, width]."""
+        """uint8 [n, 3, size, size] to [n, width].
+
+        Raises:
+            SettingError: the backbone is `given`, which sees no pictures.
+        """
+        if self.name == GIVEN:
+            raise SettingError(
+                "image vectors were given, so nothing can encode or tune on pictures",
+                where="encode.image_backbone, pretrain.train_backbones",
+                mend="leave train_backbones at auto, and ask by text or by an item of the catalogue",
+            )
         parts = []
         if self.backbone is not None:
             x = (pixels.float() / 255.0 - self.mean) / self.std

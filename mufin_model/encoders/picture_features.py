@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.vectors import given, unit_rows
 
 Features = npt.NDArray[np.float32]
 
@@ -22,7 +23,9 @@ def item_features(catalog: Catalog) -> tuple[Features, npt.NDArray[np.bool_]]:
     """
     offsets, rows = catalog.item_images()
     used, places = np.unique(rows, return_inverse=True)
-    parts = [features(catalog.images.pixels(used[i : i + CHUNK])) for i in range(0, len(used), CHUNK)]
+    vectors = given(catalog.folder)
+    chunks = [used[i : i + CHUNK] for i in range(0, len(used), CHUNK)]
+    parts = [features(catalog.images.pixels(c)) if vectors is None else unit_rows(vectors, c) for c in chunks]
     if not parts:
         return np.zeros((len(offsets) - 1, 1), np.float32), np.zeros(len(offsets) - 1, bool)
     counts = np.diff(offsets)
@@ -42,6 +45,8 @@ def item_ink(catalog: Catalog) -> Features:
 
     offsets, rows = catalog.item_images()
     counts = np.diff(offsets)
+    if given(catalog.folder) is not None:
+        return np.zeros((len(counts), 1), np.float32)  # vectors show nothing of how they were drawn
     used, places = np.unique(rows, return_inverse=True)
     parts = [ink(torch.from_numpy(catalog.images.pixels(used[i : i + CHUNK]))) for i in range(0, len(used), CHUNK)]
     if not parts:
