@@ -37,7 +37,7 @@ MAX_ID = 1_000
 MAX_TEXT = 32_768
 """Characters of a text at most; the rest is cut. The encoders read some hundred words of it."""
 MAX_COLUMN = 8 * 2**30
-"""Bytes of a column of texts at most. A dictionary of one long text can stand for more in a few kilobytes."""
+"""Bytes of a column of strings at most. A dictionary of one long text can stand for more in a few kilobytes."""
 
 OFFENDING = 10_000
 """Rows that an error lists at most; it says how many there are."""
@@ -66,7 +66,6 @@ def conform(table: pl.DataFrame, name: str, file: str) -> pl.DataFrame:
         series.append(_cast(table[column], dtype, file))
     frame = pl.DataFrame(series)
     if "text" in frame.columns:
-        _refuse_endless(frame["text"], file)
         frame = frame.with_columns(pl.col("text").fill_null(""))
     if "image_paths" in frame.columns:
         frame = frame.with_columns(pl.col("image_paths").fill_null([]).list.drop_nulls())
@@ -170,7 +169,7 @@ def _cast(series: pl.Series, dtype: pl.DataType | type[pl.DataType], file: str) 
         same = same or isinstance(have, pl.Categorical | pl.Enum)
     else:
         inner = have.inner if isinstance(have, pl.List | pl.Array) else None
-        same = same or inner in (pl.String, pl.Null) or isinstance(inner, pl.Categorical | pl.Enum)
+        same = same or inner in (pl.String, pl.Null)
     if not same:
         want = "strings" if dtype == pl.String else "lists of strings"
         raise CatalogError(
@@ -179,14 +178,18 @@ def _cast(series: pl.Series, dtype: pl.DataType | type[pl.DataType], file: str) 
             rows=[f"row {row}: {value!r:.200}" for row, value in enumerate(series.head(3).to_list())],
             mend=f"write {name!r} as {want}",
         )
+    if dtype == pl.String and have != pl.Null:
+        _refuse_endless(series, file)
     return series.cast(dtype)
 
 
-def _refuse_endless(text: pl.Series, file: str) -> None:
-    size = int(text.str.len_bytes().cast(pl.UInt64).sum() or 0)
+def _refuse_endless(series: pl.Series, file: str) -> None:
+    """Refuse strings that are few bytes as long as they are not copied."""
+    sizes = series.str.len_bytes() if series.dtype == pl.String else series.cat.len_bytes()
+    size = int(sizes.cast(pl.UInt64).sum() or 0)
     if size > MAX_COLUMN:
         raise CatalogError(
-            f"the texts unfold into {size:,} bytes, more than {MAX_COLUMN:,}",
-            where=f"{file}, column text",
-            mend="shorten the texts",
+            f"column {series.name!r} unfolds into {size:,} bytes, more than {MAX_COLUMN:,}",
+            where=f"{file}, column {series.name}",
+            mend="shorten its strings",
         )
