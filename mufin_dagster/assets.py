@@ -171,7 +171,8 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
         context.log.info(lines)
         print(lines, flush=True)
 
-    ended = process.run(stage.cmd, cwd=workspace.root, env=versioning.environment(workspace.root), forward=forward)
+    env = versioning.environment(workspace.root) | {versioning.IN_STAGE: stage.address}
+    ended = process.run(stage.cmd, cwd=workspace.root, env=env, forward=forward)
     if ended.error:
         raise dg.Failure(ended.error, allow_retries=False)
     if ended.code:
@@ -193,5 +194,5 @@ def _commit(workspace: Workspace, stage: Stage) -> None:
     """Record what the command left, and first, as `dvc repro` does, a catalogue edited since `dvc add`."""
     catalog = f"{pipeline.DATA}{stage.dataset}/{CATALOG}"
     if catalog in stage.deps and (workspace.root / f"{catalog}.dvc").is_file():
-        versioning.dvc(workspace.root, "commit", "-f", f"{catalog}.dvc")
+        versioning.record_catalog(workspace, stage.dataset)
     versioning.dvc(workspace.root, "commit", "-f", stage.address)

@@ -28,11 +28,12 @@ def demo(items: Annotated[int, typer.Option(help="Items to draw, where there is 
 def add(
     name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
     path: Annotated[Path, typer.Argument(help="The folder that holds the catalogue.")],
+    replace: Annotated[bool, typer.Option(help="A new version of a dataset's catalogue.")] = False,
 ) -> None:
     """Check a catalogue and make it a dataset of this project."""
     from mufin_dagster.datasets import add as add_dataset
 
-    add_dataset(Workspace.find(), name, path)
+    add_dataset(Workspace.find(), name, path, replace)
     print(f"{name} is a dataset now: mufin materialize -d {name}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mufin_dagster.versioning import exclusive
 from mufin_model.artefacts import Workspace
 from mufin_model.config import STAGES, load, parse_override
 
@@ -71,10 +71,7 @@ def edit(path: Path) -> Iterator[Any]:
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    locks = path.parent / ".dvc" / "tmp"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(path.parent, path.name):
         document = yaml.load(path.read_text())
         yield document
         text = io.StringIO()

@@ -6,15 +6,22 @@ Through sub-processes: DVC's Python calls resolve paths against the current fold
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mufin_model.errors import MufinError
+from mufin_model.artefacts import CATALOG, Workspace, full
+from mufin_model.errors import DiskError, MufinError
+from mufin_model.progress import say
+
+IN_STAGE = "DVC_STAGE"
+"""Environment variable that DVC sets for a stage's command, and Dagster's steps as well: they record what it leaves."""
 
 
 class VersioningError(MufinError):
@@ -48,6 +55,13 @@ def dvc(root: Path, *arguments: str) -> str:
     )
     if done.returncode:
         told = (done.stderr or done.stdout).strip()
+        if full(OSError(told)):
+            raise DiskError(
+                f"no room for what dvc {arguments[0]} writes; the version recorded last is untouched",
+                where=str(root / ".dvc" / "cache"),
+                rows=told.splitlines()[-2:],
+                mend="free space and run the same command again; `dvc gc -w` removes versions no commit needs",
+            )
         raise VersioningError(
             f"dvc {arguments[0]} failed",
             where=f"dvc {' '.join(arguments)}",
@@ -55,6 +69,41 @@ def dvc(root: Path, *arguments: str) -> str:
             mend="run the same command in a shell to see all of it",
         )
     return done.stdout
+
+
+def record(workspace: Workspace, dataset: str, noun: str) -> None:
+    """Tell DVC what a stage run by hand has left, and first the catalogue that it read.
+
+    Only pointers change in the project: catalog.dvc and dvc.lock.
+
+    Raises:
+        VersioningError: DVC refused it.
+    """
+    record_catalog(workspace, dataset)
+    dvc(workspace.root, "commit", "-f", f"{noun}@{dataset}")
+
+
+def record_catalog(workspace: Workspace, dataset: str) -> None:
+    """Tell DVC the catalogue as it is now."""
+    folder = workspace.catalog(dataset)
+    if folder.with_name(f"{CATALOG}.dvc").is_file():
+        dvc(workspace.root, "commit", "-f", f"{folder.relative_to(workspace.root)}.dvc")
+    else:
+        dvc(workspace.root, "add", str(folder.relative_to(workspace.root)))
+
+
+@contextmanager
+def exclusive(root: Path, name: str) -> Iterator[None]:
+    """A block that one process at a time may be in; others say so and wait."""
+    folder = root / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process is at it ({name}); waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def status(root: Path, *addresses: str) -> dict[str, list[str]]:

@@ -7,16 +7,17 @@ what only this machine needs: checkpoints of a stage under way and the seconds e
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, DiskError, MufinError
 
 CATALOG = "catalog"
 """The folder of a dataset that its owner writes, in the generic catalogue format."""
@@ -100,18 +101,22 @@ class Workspace:
         """A folder to fill; it replaces the artefact when the block ends without an error.
 
         Until then, and after an error or a kill, the earlier artefact is untouched.
+
+        Raises:
+            DiskError: there is no room for it.
         """
         final = self.path(dataset, noun)
         final.parent.mkdir(parents=True, exist_ok=True)
         for left in final.parent.glob(f".{noun}.*"):
             if not _alive(int(left.suffix[1:])):
-                shutil.rmtree(left)
+                shutil.rmtree(left, ignore_errors=True)  # another process may tidy up as well
         aside = final.parent / f".{noun}.{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
-            yield aside
-            _swap(aside, final)
+            with disk(final):
+                yield aside
+            swap(aside, final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(self.dataset(dataset) / ".state" / noun, ignore_errors=True)
@@ -126,6 +131,35 @@ class Workspace:
         folder = self.dataset(dataset) / ".state"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "seconds.json", self.seconds(dataset) | {noun: round(seconds, 1)})
+
+
+@contextmanager
+def disk(target: Path) -> Iterator[None]:
+    """A block that writes `target` aside; a full disk meanwhile becomes an error that says what to do.
+
+    Raises:
+        DiskError: there is no room for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MufinError) or not full(error):
+            raise
+        kept = "the earlier one is untouched" if target.exists() else "nothing of it is left behind"
+        with suppress(OSError):
+            kept += f"; {shutil.disk_usage(target.parent).free / 1e6:,.1f} MB are free"
+        raise DiskError(
+            f"no room to write {target.name}: {kept}",
+            where=str(target),
+            rows=[str(error)],
+            mend="free space, or raise the quota, and run the same command again",
+        ) from error
+
+
+def full(error: Exception) -> bool:
+    """Whether an error tells of a full disk, a quota or a limit on a file's size; some libraries keep only the text."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -157,11 +191,16 @@ def _alive(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def _swap(aside: Path, final: Path) -> None:
+def swap(aside: Path, final: Path) -> None:
     """Put `aside` in the place of `final` so that a reader sees the old folder or the new one, never none."""
     if not final.exists():
-        os.rename(aside, final)
-    elif not _exchange(aside, final):
+        try:
+            os.rename(aside, final)
+            return
+        except OSError:  # another process was first; its artefact is replaced
+            if not final.exists():
+                raise
+    if not _exchange(aside, final):
         # No atomic exchange on this system: between two renames the artefact is missing for an instant.
         old = aside.with_name(aside.name + "0")
         os.rename(final, old)

@@ -65,5 +65,9 @@ class ArtefactError(MufinError):
     """An artefact that a stage reads is missing or damaged."""
 
 
+class DiskError(MufinError):
+    """The disk is full, or a quota or a limit on a file's size is reached."""
+
+
 class DatasetError(MufinError):
     """A dataset's name is unknown, taken or not allowed."""

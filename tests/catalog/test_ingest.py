@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_matrix
 
+from mufin_model.catalog import packed
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.split import hold_out
 from mufin_model.errors import ArtefactError, ImageError, SettingError
@@ -170,3 +171,15 @@ def test_everything_held_out_is_refused() -> None:
     with pytest.raises(SettingError, match="leave none") as caught:
         hold_out(csr_matrix(np.ones((4, 2), np.float32)), 1.0, 0)
     assert caught.value.where == "ingest.validation_fraction"
+
+
+def test_split_images_agree_with_one_file(tiny) -> None:
+    tiny.write(packed=True)
+    tiny.ingest()
+    from_one_file = content(tiny.workspace.read("demo", "raw_descriptors"))
+    one = tiny.folder / "images.parquet"
+    packed.split(one, tiny.folder / "split")
+    one.unlink()
+    (tiny.folder / "split").rename(one)
+    tiny.ingest()
+    assert content(tiny.workspace.read("demo", "raw_descriptors")) == from_one_file

@@ -1,6 +1,7 @@
 """The generic format: Parquet tables (schema.COLUMNS), images as files beside them or in images.parquet.
 
-images.parquet has the columns path and bytes; without it, image_paths are files relative to the folder.
+images.parquet has the columns path and bytes, and may be a folder of such files (packed); without it, image_paths are
+files relative to the folder.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from mufin_model.catalog.distrust import open_parquet, read_inside, reading
+from mufin_model.catalog.packed import FILE, PackedImages
 from mufin_model.catalog.schema import COLUMNS, REQUIRED, Source, nearest, offending
 from mufin_model.errors import CatalogError
 
@@ -38,8 +39,8 @@ def read(folder: Path) -> Source:
             tables[name] = _read_table(name, file)
         elif name in REQUIRED:
             raise _missing_file(folder, f"{name}.parquet")
-    packed = folder / "images.parquet"
-    if packed.is_file():
+    packed = folder / FILE
+    if packed.exists():
         return Source(tables, PackedImages(packed), files)
     for name in ("items", "labels", "zeroshot_labels"):
         if name in tables:
@@ -57,63 +58,6 @@ class ImageFiles:
         """Each path with a function that reads its file, in the order given."""
         for path in paths:
             yield path, partial(read_inside, self.folder, path)
-
-
-class PackedImages:
-    """Images in one Parquet file with the columns path and bytes; never in memory as a whole.
-
-    Raises:
-        CatalogError: a column is missing, of a wrong type, or a path is given twice.
-    """
-
-    CHUNK = 256
-    """Images in memory at once."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.parquet = open_parquet(file)
-        schema = self.parquet.schema_arrow
-        for column, fits in (("path", _is_text), ("bytes", _is_binary)):
-            where = f"{file}, column {column}"
-            if column not in schema.names:
-                near = nearest(column, schema.names)
-                raise CatalogError(
-                    f"column {column!r} is missing",
-                    where=where,
-                    rows=[f"has: {', '.join(schema.names)}"],
-                    mend=f"rename {near!r} to {column!r}" if near else f"add the column {column!r}",
-                )
-            if not fits(schema.field(column).type):
-                raise CatalogError(
-                    f"column {column!r} holds {schema.field(column).type}",
-                    where=where,
-                    mend="write path as strings and bytes as binary",
-                )
-        with reading(file):
-            paths = pl.read_parquet(file, columns=["path"])
-        if paths["path"].n_unique() < paths.height:
-            raise CatalogError(
-                "image paths occur more than once",
-                where=f"{file}, column path",
-                rows=offending(paths, paths["path"].is_duplicated(), "path"),
-                mend="keep one row for each path",
-            )
-
-    def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """Each path with a function that gives its bytes: those found in the file's order, then the missing ones."""
-        wanted = dict.fromkeys(paths)
-        batches = self.parquet.iter_batches(batch_size=self.CHUNK, columns=["path", "bytes"])
-        while (batch := self._next(batches)) is not None:
-            for path, data in zip(batch["path"].to_pylist(), batch["bytes"], strict=True):
-                if path in wanted:
-                    del wanted[path]
-                    yield path, partial(_bytes, data)
-        for path in wanted:
-            yield path, partial(_absent, self.file)
-
-    def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
-        with reading(self.file):
-            return next(batches, None)
 
 
 def _read_table(name: str, file: str) -> pl.DataFrame:
@@ -147,22 +91,3 @@ def _refuse_outside(table: pl.DataFrame, file: str) -> None:
             rows=offending(table, outside, *(c for c in ("id", "image_paths") if c in table.columns)),
             mend="put the images below the catalogue's folder and name them relative to it",
         )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
-def _bytes(data: pa.Scalar) -> bytes:
-    value = data.as_py()
-    if value is None:
-        raise OSError("no bytes")
-    return value
-
-
-def _absent(file: Path) -> bytes:
-    raise FileNotFoundError(f"not in {file.name}")
