@@ -57,8 +57,7 @@ def read_matrix(file: Path) -> Pairs:
         if shape is None:
             shape = _header(file, lines.pop(0))
             number += 1
-        while lines and seen + len(lines) > shape[0] and not lines[-1].strip():
-            lines.pop()  # blank lines after the last row
+        # A blank line too many is one too many: every row after it would have its neighbour's labels.
         if seen + len(lines) > shape[0]:
             at = shape[0] - seen
             raise fault(

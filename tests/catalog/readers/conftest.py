@@ -1,0 +1,45 @@
+"""A catalogue read back, in the words of `samples.content`."""
+
+from __future__ import annotations
+
+import pytest
+
+from mufin_model.catalog.schema import Source, check
+
+from ..samples.content import Content
+
+
+def told(source: Source, content: Content) -> dict[str, object]:
+    """Titles, links and filters as the source has them, by row number; the schema's check has passed."""
+    check(source)
+    items, labels = source.tables["items"], source.tables["labels"]
+    n_train = len(content.uids["train"])
+    assert items["split"].to_list() == ["train"] * n_train + ["test"] * len(content.uids["test"])
+    label_row = {id_: row for row, id_ in enumerate(labels["id"])}
+    item_row = {id_: row for row, id_ in enumerate(items["id"])}
+
+    def pairs(name: str, first: int) -> set[tuple[int, int]]:
+        return {(item_row[item] - first, label_row[label]) for item, label in source.tables[name].iter_rows()}
+
+    return {
+        "titles": [items["text"].to_list()[:n_train], items["text"].to_list()[n_train:], labels["text"].to_list()],
+        "links": [pairs("train", 0), pairs("test", n_train)],
+        "filters": [pairs("filter_train", 0), pairs("filter_test", n_train)],
+    }
+
+
+def expected(content: Content, titles: dict[str, list[str]] | None = None) -> dict[str, object]:
+    """What `told` should say of a sample."""
+    return {
+        "titles": list((titles or content.titles).values()),
+        "links": [
+            {(row, label) for row, labels in enumerate(content.links[split]) for label in labels}
+            for split in ("train", "test")
+        ],
+        "filters": [set(content.filters[split]) for split in ("train", "test")],
+    }
+
+
+@pytest.fixture
+def content() -> Content:
+    return Content()
