@@ -20,6 +20,7 @@ import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
 from mufin_model.catalog.distrust import MAX_IMAGE_BYTES
+from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 
 CHUNK = 64 * 2**10
@@ -105,6 +106,7 @@ def read_offsets(file: Path, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
         CatalogError: the file is no such matrix, or of another height.
     """
     try:
+        refuse_no_file(file)
         with np.load(file, allow_pickle=False) as matrix:
             kind = bytes(matrix["format"].item()) if matrix["format"].dtype.kind == "S" else matrix["format"].item()
             bounds, values = matrix["indptr"].astype(np.int64), matrix["data"].astype(np.float64)

@@ -65,12 +65,23 @@ def fault(file: Path, what: str, lines: Iterable[tuple[int, object]], mend: str 
     )
 
 
+def refuse_no_file(file: Path) -> None:
+    """Refuse a pipe or a device, which would be waited on for ever.
+
+    Raises:
+        FileNotFoundError: it is one, or a folder, or nothing at all.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file")
+
+
 def _shown(line: object) -> str:
     text = line.decode("latin-1") if isinstance(line, bytes) else str(line)
     return repr(text[:80]) + ("…" if len(text) > 80 else "")
 
 
 def _open(file: Path) -> BinaryIO:
+    refuse_no_file(file)
     if file.suffix == ".gz":
         return gzip.open(file, "rb")  # type: ignore[return-value]
     return open(file, "rb")

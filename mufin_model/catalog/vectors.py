@@ -17,6 +17,7 @@ import polars as pl
 from PIL import Image
 
 from mufin_model.arrays import read_array
+from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 from mufin_model.progress import track
 
@@ -147,6 +148,7 @@ def open_vectors(file: Path) -> Vectors:
         CatalogError: it is no array of floats [n, d].
     """
     try:
+        refuse_no_file(file)
         array: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
+from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.catalog.vectors import ImageVectors, open_vectors
 from mufin_model.errors import CatalogError
 
@@ -80,6 +81,7 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
         CatalogError: the file is neither.
     """
     try:
+        refuse_no_file(file)
         with open(file, "rb") as opened:
             version = np.lib.format.read_magic(opened)
             read_header = (
