@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
+from mufin_model.catalog import readers
 from mufin_model.catalog.schema import Source, check
 
 from ..samples.content import Content
+
+
+def recognised(folder: Path) -> list[str]:
+    """The formats whose readers recognise a folder."""
+    names = readers.formats()
+    return [name for name in names if importlib.import_module(f"{readers.__name__}.{name}").recognises(folder)]
 
 
 def told(source: Source, content: Content) -> dict[str, object]:

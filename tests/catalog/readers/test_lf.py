@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from mufin_model import config
 from mufin_model.catalog import lines, readers, vectors, vixml
-from mufin_model.catalog.readers import lf, mm_amazon, xc
+from mufin_model.catalog.readers import lf
 from mufin_model.encoders import encode
+from mufin_model.encoders.image import ImageEncoder
+from mufin_model.encoders.picture_features import item_features, item_ink
 from mufin_model.errors import CatalogError, SettingError
 
 from ..conftest import Tiny
 from ..samples import lf as sample
 from ..samples import xc as xc_sample
 from ..samples.content import Content
-from .conftest import expected, told
+from .conftest import expected, recognised, told
 
 
 @pytest.mark.parametrize("contents", [False, True])
@@ -40,7 +43,7 @@ def test_round_trip(tmp_path: Path, content: Content, contents: bool) -> None:
 def test_only_this_reader_recognises_it(tmp_path: Path, content: Content) -> None:
     sample.write(tmp_path, content)
     (tmp_path / "trn_X_Y.txt").touch()  # as ViXML's preparation leaves it beside the JSON
-    assert [xc.recognises(tmp_path), mm_amazon.recognises(tmp_path), lf.recognises(tmp_path)] == [False, False, True]
+    assert recognised(tmp_path) == ["lf"]
 
 
 def rewrite(file: Path, line: int, change: object) -> None:
@@ -160,6 +163,25 @@ def test_vectors_reach_encode(
             np.testing.assert_allclose(encoded[images.to_list()], unit, atol=1e-6)
     # What no picture shows cannot be tuned on.
     assert json.loads((folder / "meta.json").read_text())["random_weights"]["image"] is False
+
+
+def test_vectors_are_the_picture_features_too(tiny: Tiny, content: Content) -> None:
+    sample.write(tiny.folder, content)
+    arrays = sample.write_vectors(tiny.folder, content)
+    catalog = tiny.ingest("ingest.validation_fraction=0")
+    found, has = item_features(catalog)
+    assert has.tolist() == [bool(row) for side in ("train", "test") for row in content.images[side]]
+    unit = arrays["train"][1:4] / np.linalg.norm(arrays["train"][1:4], axis=1, keepdims=True)
+    np.testing.assert_allclose(found[1], unit.mean(0), atol=1e-6)
+    assert not found[2].any()
+    assert not item_ink(catalog).any()
+
+
+def test_no_picture_is_encoded_where_vectors_are_given() -> None:
+    with pytest.raises(SettingError, match="nothing can encode or tune on pictures"):
+        ImageEncoder("given", "none", 16)(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(SettingError):
+        ImageEncoder("given+handmade", "none", 16)
 
 
 def test_vectors_must_be_asked_for_and_be_there(tiny: Tiny, content: Content) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mufin_model.catalog import lines, readers, sparse_text
-from mufin_model.catalog.readers import lf, mm_amazon, xc
 from mufin_model.errors import CatalogError
 
 from ..samples import xc as sample
 from ..samples.content import Content
-from .conftest import expected, told
+from .conftest import expected, recognised, told
 
 
 @pytest.mark.parametrize("uids", [True, False])
@@ -28,7 +28,7 @@ def test_round_trip(tmp_path: Path, content: Content, uids: bool) -> None:
 
 def test_only_this_reader_recognises_it(tmp_path: Path, content: Content) -> None:
     sample.write(tmp_path, content)
-    assert [xc.recognises(tmp_path), mm_amazon.recognises(tmp_path), lf.recognises(tmp_path)] == [True, False, False]
+    assert recognised(tmp_path) == ["xc"]
 
 
 def test_sample_is_written_as_described(tmp_path: Path, content: Content) -> None:
@@ -135,3 +135,13 @@ def test_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "m.txt").write_bytes(b"1 1\n" + b"0" * 1000)
     with pytest.raises(CatalogError, match="a line has more than 256 bytes"):
         sparse_text.read_matrix(tmp_path / "m.txt")
+
+
+@pytest.mark.parametrize("file", ["trn_X_Y.txt", "raw_data/train.raw.txt"])
+def test_a_pipe_is_no_file(tmp_path: Path, content: Content, file: str) -> None:
+    # To open one would wait for a writer for ever.
+    sample.write(tmp_path, content)
+    (tmp_path / file).unlink()
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(CatalogError, match="is missing"):
+        readers.read(tmp_path, "xc")
