@@ -14,9 +14,11 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import NOUNS, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,15 @@ class Source:
     def parquet(self, noun: str, file: str) -> pl.DataFrame:
         return self.once((noun, file), lambda: pl.read_parquet(self.folder(noun) / file))
 
+    def released(self, path: str) -> Path | None:
+        """A file of the last release, which drift and metrics are held against; None where it is not there.
+
+        The release is the reference because it is what serves, holds its own data, and is replaced only after the
+        checks: what validation itself wrote would make the second run agree with the first.
+        """
+        file = self.workspace.path(self.dataset, NOUNS["release"]) / path
+        return file if file.is_file() else None
+
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The value of `make`, called at the first use of `key`."""
         if key not in self._kept:
@@ -47,12 +58,29 @@ class Source:
         return self._kept[key]
 
 
+def eras(column: str, now: npt.ArrayLike, then: npt.ArrayLike | None) -> pl.DataFrame:
+    """Numbers of this version and of the release under each other: era ("now" or "release"), `column`."""
+    parts: dict[str, npt.ArrayLike] = {"now": now, "release": [] if then is None else then}
+    return pl.concat(
+        [
+            pl.DataFrame({column: np.asarray(values, np.float64)}).select(pl.lit(era).alias("era"), column)
+            for era, values in parts.items()
+        ]
+    )
+
+
+MORE = {"raw_descriptors": ("raw_leakage", "raw_populations")}
+"""Further modules of this package with tables of a noun, beside the one of its name."""
+
 Table = Callable[[Source], pl.DataFrame]
 
 
 def tables(noun: str) -> dict[str, Table]:
     """The functions that build a noun's tables, by the table's name."""
-    return importlib.import_module(f"mufin_dagster.quality.{noun}").TABLES
+    found: dict[str, Table] = {}
+    for module in (noun, *MORE.get(noun, ())):
+        found |= importlib.import_module(f"mufin_dagster.quality.{module}").TABLES
+    return found
 
 
 def build(source: Source, noun: str, table: str) -> pd.DataFrame:

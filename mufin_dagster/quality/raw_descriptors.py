@@ -1,4 +1,7 @@
-"""Summary tables of raw_descriptors: schema, items, labels, links, splits, references, a sample of images."""
+"""Summary tables of raw_descriptors: schema, items, labels, links, splits, references, a sample of images.
+
+Those about leakage are in raw_leakage.py, those about populations in raw_populations.py.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from mufin_dagster.quality.frames import Source, Table
+from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.image_store import ImageStore
 
 NOUN = "raw_descriptors"
@@ -83,25 +87,6 @@ def zero_shot_labels(source: Source) -> pl.DataFrame:
     return labels(source).filter(pl.col("zero_shot"))
 
 
-def test_items(source: Source) -> pl.DataFrame:
-    """One row a test item: row, id, train_twins (training and validation items of the same text and images)."""
-    keyed = (
-        source.parquet(NOUN, "items.parquet")
-        .with_row_index("row")
-        .with_columns(pl.col("images").list.sort().cast(pl.List(pl.String)).list.join(" ").fill_null(""))
-    )
-    twins = (
-        keyed.filter(pl.col("split").is_in(["train", "val"]))
-        .group_by("text", "images")
-        .agg(pl.len().alias("train_twins"))
-    )
-    return (
-        keyed.filter(pl.col("split") == "test")
-        .join(twins, on=["text", "images"], how="left", nulls_equal=True, maintain_order="left")
-        .select("row", "id", pl.col("train_twins").fill_null(0))
-    )
-
-
 def links(source: Source) -> pl.DataFrame:
     """One row a split: split, links, repeated (item-label pairs beyond the first of each)."""
     return (
@@ -168,13 +153,33 @@ TABLES: dict[str, Table] = {
     "labels": labels,
     "seen_labels": seen_labels,
     "zero_shot_labels": zero_shot_labels,
-    "test_items": test_items,
     "links": links,
     "required_splits": required_splits,
     "validation_split": validation_split,
     "references": references,
     "images": images,
 }
+
+
+def items_of(source: Source) -> pl.DataFrame:
+    """items.parquet."""
+    return source.parquet(NOUN, "items.parquet")
+
+
+def labels_of(source: Source) -> pl.DataFrame:
+    """labels.parquet, seen labels first."""
+    return source.parquet(NOUN, "labels.parquet")
+
+
+def catalog(source: Source) -> Catalog:
+    """The catalogue as the stages see it."""
+    return source.once((NOUN, "catalog"), lambda: Catalog.load(source.folder(NOUN)))
+
+
+def image_store(source: Source) -> ImageStore:
+    """The thumbnails, memory-mapped."""
+    path = source.folder(NOUN) / "images"
+    return source.once(path, lambda: ImageStore(path))
 
 
 def _kind(dtype: pl.DataType | None) -> str:
@@ -205,9 +210,3 @@ def _linked(source: Source, splits: list[str]) -> pl.DataFrame:
 
 def _dangling(column: pl.Series, targets: int) -> int:
     return int((column >= targets).sum()) + column.null_count()
-
-
-def image_store(source: Source) -> ImageStore:
-    """The thumbnails, memory-mapped."""
-    path = source.folder(NOUN) / "images"
-    return source.once(path, lambda: ImageStore(path))

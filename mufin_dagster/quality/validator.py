@@ -6,11 +6,13 @@ for outcome in validate(Workspace.find(), "demo", "raw_descriptors"): ...
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster.quality import frames, rules
+import numpy as np
+
+from mufin_dagster.quality import expectations, frames, rules
 from mufin_dagster.quality.rules import Rule, Severity
 from mufin_model.artefacts import Workspace
 
@@ -90,7 +92,6 @@ def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
     # Read at import: without it an import behind a closed network waits for an analytics server.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
-    from great_expectations import expectations
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
@@ -103,7 +104,7 @@ def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
     suite = context.suites.add(gx.ExpectationSuite(name="rules"))
     by_name = {rule.name: rule for rule in asked}
     for rule in asked:
-        kind = getattr(expectations, rule.expectation)
+        kind = expectations.find(rule.expectation)
         suite.add_expectation(kind(**rule.kwargs, severity=rule.severity, meta={"rule": rule.name}))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name="all", data=batch, suite=suite))
     report = definition.run(
@@ -127,10 +128,15 @@ def _outcome(rule: Rule, result: dict[str, Any]) -> Outcome:
         unexpected_count=int(found.get("unexpected_count") or 0),
         unexpected_percent=round(float(found.get("unexpected_percent") or 0.0), 3),
         element_count=int(found.get("element_count") or 0),
-        rows=list(found.get("partial_unexpected_index_list") or [])[:SHOWN],
+        rows=[_plain(row) for row in list(found.get("partial_unexpected_index_list") or [])[:SHOWN]],
         observed=found.get("observed_value"),
         error=_error(result.get("exception_info") or {}),
     )
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of Python's own values: pandas hands out NumPy's, which JSON and Dagster do not know."""
+    return {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
 
 
 def _error(info: dict[str, Any]) -> str:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mufin_dagster.quality import frames, rules
-from mufin_dagster.quality.encoder_embeddings import summarize
-from mufin_dagster.quality.rules import BETWEEN, NOT_NULL, RULES, Rule
+from mufin_dagster.quality.rule import BETWEEN, NOT_NULL, Rule
+from mufin_dagster.quality.rules import RULES
 from mufin_dagster.quality.validator import judge, validate
+from mufin_dagster.quality.vectors import summarize
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import ArtefactError
 
@@ -107,7 +108,7 @@ def test_empty_tables_pass_what_says_nothing_of_them(workspace: Workspace) -> No
 def test_blocks_of_rows_give_what_the_whole_array_gives() -> None:
     array = np.random.default_rng(1).standard_normal((23, 5)).astype(np.float32)
     array[4, 1], array[20, 3], array[7] = np.nan, np.inf, 0
-    whole, blocks = summarize(array), summarize(array, block=4)
+    whole, blocks = summarize(array), summarize(array, values=20)
     np.testing.assert_allclose(whole.norm, blocks.norm)
     np.testing.assert_array_equal(whole.not_finite, blocks.not_finite)
     assert whole.not_finite.nonzero()[0].tolist() == [4, 20]

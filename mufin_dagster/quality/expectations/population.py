@@ -1,0 +1,103 @@
+"""Drift: has a column's distribution moved since the last release? By the population stability index (PSI).
+
+PSI = sum over bins of (now - then) ln(now / then), shares of the rows in the bins that cut the earlier population
+into equal parts. Credit scoring's rule of thumb: below 0.1 stable, above 0.25 another population.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.expectations.metrics.metric_provider import metric_value
+from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
+
+from mufin_dagster.quality.expectations.judged import Found, Judged, whole_frame
+
+BINS, ROWS_A_BIN = 10, 50
+"""Two samples of one population, n rows each, have a PSI of 2 (bins - 1) / n on average: with fifty rows a bin
+at most 0.04, far below the bound."""
+
+NOW, THEN = "now", "release"
+"""The values of `era`."""
+
+MOVED = 0.02
+"""Part of the index from which on a bin is told as offending."""
+
+
+def stability(then: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins and the two shares.
+
+    Args:
+        then: earlier values, [n]; now: [m]; neither empty.
+
+    Returns:
+        Edges [k + 1], from the least to the largest value of both; shares of `then` [k] and of
+        `now` [k], none of them zero.
+    """
+    k = int(np.clip(min(len(then), len(now)) // ROWS_A_BIN, 2, BINS))
+    # A value that many rows share is an edge once.
+    inner = np.unique(np.quantile(then, np.linspace(0, 1, k + 1)[1:-1]))
+    both = np.concatenate([then, now])
+    edges = np.concatenate([[both.min()], inner, [both.max()]])
+
+    def shares(values: np.ndarray) -> np.ndarray:
+        counts = np.bincount(np.searchsorted(inner, values, side="left"), minlength=len(inner) + 1)
+        # half a row in an empty bin, whose logarithm would be infinite
+        return np.maximum(counts, 0.5) / len(values)
+
+    return edges, shares(then), shares(now)
+
+
+class PopulationStability(TableMetricProvider):
+    """The index; the rows are the bins that moved, most first."""
+
+    metric_name = "table.population_stability"
+    value_keys = ("column", "era")
+
+    @metric_value(engine=PandasExecutionEngine)
+    def _pandas(
+        cls,
+        execution_engine: PandasExecutionEngine,
+        metric_domain_kwargs: dict[str, Any],
+        metric_value_kwargs: dict[str, Any],
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any],
+    ) -> Found:
+        frame = whole_frame(execution_engine, metric_domain_kwargs)
+        values = frame[metric_value_kwargs["column"]].to_numpy(dtype=np.float64)
+        era = frame[metric_value_kwargs["era"]]
+        then, now = (values[(era == which).to_numpy(dtype=bool)] for which in (THEN, NOW))
+        if not len(then) or not len(now):
+            return Found(0, 0)
+        edges, before, after = stability(then, now)
+        parts = (after - before) * np.log(after / before)
+        moved = [place for place in np.argsort(-parts).tolist() if parts[place] >= MOVED]
+        rows = [
+            {
+                "from": round(float(edges[place]), 4),
+                "to": round(float(edges[place + 1]), 4),
+                "share_then": round(float(before[place]), 4),
+                "share_now": round(float(after[place]), 4),
+            }
+            for place in moved
+        ]
+        return Found(len(parts), len(moved), rows, float(parts.sum()))
+
+
+class ExpectColumnPopulationToBeStable(Judged):
+    """Expect a column's values to be distributed as they were in the last release.
+
+    Args:
+        column: numbers.
+        era: column that says of which version a row is, "now" or "release".
+        max_value: the largest population stability index.
+    """
+
+    column: str
+    era: str
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.population_stability",)
+    success_keys: ClassVar[tuple[str, ...]] = ("column", "era", "max_value")
+    nothing: ClassVar[str] = "no release to compare with"
