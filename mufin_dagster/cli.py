@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
+from mufin_dagster.data_cli import app as data
+from mufin_dagster.recorded import recorded
 from mufin_model.artefacts import Workspace
 from mufin_model.cli import Overrides, app, guarded
 
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", "-d", help="A dataset; repeatable. All by default.")]
 PROJECT = "The project"
+
+app.add_typer(data, name="data", rich_help_panel=PROJECT)
+for command in app.registered_commands:
+    if command.name == "ingest" and command.callback:
+        command.callback = recorded(command.callback)
 
 
 @app.command(rich_help_panel=PROJECT)

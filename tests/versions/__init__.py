@@ -1,0 +1,1 @@
+"""Tests of the data's versions: mufin_dagster/data_*.py, datasets.py and versioning.py on a shop's catalogue."""
