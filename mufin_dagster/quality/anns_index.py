@@ -37,13 +37,14 @@ def label_vectors(source: Source) -> pl.DataFrame:
 
 
 def queries(source: Source) -> pl.DataFrame:
-    """One row a sampled item: row, id, recall (share of the 10 nearest seen labels that the index finds)."""
+    """One row a sampled item: row, id, recall (share that the index finds of the 10 nearest seen labels; of fewer
+    where 10 were more than half of all, which any search would find)."""
     index, items = _index(source), raw_descriptors.items_of(source)
     vectors_of = read_array(source.folder(pretrained_model.NOUN) / pretrained_model.ITEMS, mmap=True)
     chosen = np.sort(np.random.default_rng(SEED).permutation(min(items.height, len(vectors_of)))[:SAMPLE])
     asked = np.asarray(vectors_of[chosen], np.float32)
     labels = read_array(source.folder(NOUN) / LABELS, mmap=True)[: len(index)]
-    k = min(NEAREST, len(labels))
+    k = min(NEAREST, max(1, len(labels) // 2))
     exact = _nearest_scores(asked, labels, k)
     _, found = index.search(asked, k)
     found = found[:, :k]
@@ -51,7 +52,7 @@ def queries(source: Source) -> pl.DataFrame:
     # Their scores by the vectors of labels.npy, not by the index: an index of other vectors must fail.
     scores = np.einsum("bd,bkd->bk", asked, np.asarray(labels[safe.ravel()]).reshape(*safe.shape, -1))
     hits = (found == safe) & (scores >= exact[:, -1:] - TIE)
-    recall = hits.sum(1) / max(1, k)
+    recall = hits.sum(1) / k
     return pl.DataFrame({"row": chosen, "id": items["id"].gather(chosen), "recall": recall})
 
 

@@ -64,9 +64,12 @@ def _shortlists(source: Source) -> pl.DataFrame:
     catalog = raw_descriptors.catalog(source)
     rows, truth = catalog.rows("train"), catalog.links("train")
     chosen, scores, positive = (_read(source, file) for file in FILES)
+    # Rows beyond the shortest are the rule rows_match's to report.
+    n = min(len(rows), len(chosen), len(scores), len(positive))
+    rows, truth = rows[:n], truth[:n]
     parts = [
-        _judge(truth[at : at + BLOCK], *(np.asarray(a[at : at + BLOCK]) for a in (chosen, scores, positive)))
-        for at in range(0, len(rows), BLOCK)
+        _judge(truth[at : at + BLOCK], *(np.asarray(a[at : min(n, at + BLOCK)]) for a in (chosen, scores, positive)))
+        for at in range(0, n, BLOCK)
     ]
     owners = pl.DataFrame({"row": rows, "id": catalog.items["id"].gather(rows)})
     return pl.concat([owners, pl.concat(parts)], how="horizontal")

@@ -12,6 +12,9 @@ from mufin_dagster.quality.frames import Source, Table
 NOUN = "predictions"
 FUSED, ZERO_SHOT = "mufin.npz", "zero_shot.npz"
 
+ENOUGH = 5
+"""Labels of an item, as P@5 asks."""
+
 
 def files(source: Source) -> pl.DataFrame:
     """One row a file: file, expected and found (shape), not_finite (scores), unknown (labels that do not exist,
@@ -45,11 +48,16 @@ def files(source: Source) -> pl.DataFrame:
 
 
 def items(source: Source) -> pl.DataFrame:
-    """One row a test item: row, id, scored (labels that it got in the fused scores)."""
+    """One row a test item: row, id, scored (labels that it got in the fused scores), short (labels it lacks to ENOUGH,
+    or to all that it may get where these are fewer)."""
     catalog = raw_descriptors.catalog(source)
     rows, counts = catalog.rows("test"), np.diff(_scores(source, FUSED).indptr)
     n = min(len(rows), len(counts))
-    return pl.DataFrame({"row": rows[:n], "id": catalog.items["id"].gather(rows[:n]), "scored": counts[:n]})
+    allowed = np.minimum(ENOUGH, catalog.n_seen - np.diff(catalog.filters("test").indptr))
+    short = np.maximum(0, allowed[:n] - counts[:n])
+    return pl.DataFrame(
+        {"row": rows[:n], "id": catalog.items["id"].gather(rows[:n]), "scored": counts[:n], "short": short}
+    )
 
 
 def first_labels(source: Source) -> pl.DataFrame:

@@ -95,10 +95,8 @@ def centrality(array: np.ndarray) -> np.ndarray:
     """
     found = summarize(array)
     length = float(np.linalg.norm(found.mean)) or 1.0
-    parts = [
-        np.asarray(array[at : at + block], dtype=np.float64) @ (found.mean / length)
-        for at in range(0, len(array), block)
-    ]
+    axis = found.mean / length
+    parts = [np.asarray(array[part], dtype=np.float64) @ axis for part in blocks(array)]
     cosine = np.concatenate(parts) / np.where(found.norm > 0, found.norm, 1.0) if parts else np.zeros(0)
     return cosine[found.norm > 0]
 

@@ -14,6 +14,8 @@ from PIL import Image
 from mufin_model.artefacts import write_json
 from mufin_model.catalog.image_store import SCHEMA
 
+from . import later
+
 DATASET = "tiny"
 RAW, ENC = "raw_descriptors", "encoder_embeddings"
 ROWS = pl.List(pl.UInt32)
@@ -28,7 +30,9 @@ def write_good(root: Path) -> None:
         {
             "id": [f"i{row}" for row in range(n)],
             "text": ["" if row == 3 else f"item {row}" for row in range(n)],
-            "images": [[] if row == 4 else [row % 12] for row in range(n)],
+            "images": [
+                [] if row == 4 else [row if row < 12 else row - 2] for row in range(n)
+            ],  # test items share theirs
             "split": SPLITS,
         },
         schema_overrides={"images": ROWS},
@@ -47,7 +51,7 @@ def write_good(root: Path) -> None:
     items.write_parquet(raw / "items.parquet")
     labels.write_parquet(raw / "labels.parquet")
     pl.DataFrame(links, {**pairs, "split": pl.String}, orient="row").write_parquet(raw / "links.parquet")
-    pl.DataFrame([(0, 1)], pairs, orient="row").write_parquet(raw / "filters.parquet")
+    pl.DataFrame([(0, 1), (10, 0)], pairs, orient="row").write_parquet(raw / "filters.parquet")
     write_images(root, [png(row) for row in range(12)])
     rng = np.random.default_rng(0)
     write_array(root, "image.npy", _unit(rng.standard_normal((12, 6))))
@@ -55,6 +59,7 @@ def write_good(root: Path) -> None:
     text[3] = 0
     write_array(root, "text.npy", text)
     (enc / "meta.json").write_text("{}")
+    later.write_good(root / "data" / DATASET)
 
 
 def png(seed: int, size: tuple[int, int] = (8, 8)) -> bytes:
@@ -139,6 +144,29 @@ def _images(file: bytes, count: int) -> Break:
     return lambda root: write_images(root, [file] * count + [png(s) for s in range(count, 12)])
 
 
+def _in_dataset(change: Break) -> Break:
+    return lambda root: change(root / "data" / DATASET)
+
+
+def _texts(new: dict[int, str]) -> Break:
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(
+            pl.Series("text", [new.get(row, text) for row, text in enumerate(frame["text"].to_list())])
+        )
+
+    return change_table("items", change)
+
+
+def _where_test(value: pl.Expr, otherwise: pl.Expr) -> pl.Expr:
+    return pl.when(pl.col("split") == "test").then(value).otherwise(otherwise)
+
+
+def brighter(file: bytes) -> bytes:
+    """The same picture, half as dark: another file, the same sight."""
+    image = Image.open(io.BytesIO(file))
+    return _png(image.point([128 + value // 2 for value in range(256)] * 3))
+
+
 WHOLE = slice(None)
 NAN, INF = float("nan"), float("inf")
 FLAT = _png(Image.new("RGB", (8, 8), "white"))
@@ -190,6 +218,31 @@ BAD: dict[str, list[Break]] = {
     "items_with_text": [_all("items", "text", ""), _all("items", "text", None)],
     "items_with_images": [_all("items", "images", [])],
     "labels_trained": [change_table("links", lambda f: f.filter(pl.col("label") != 2))],
+    "test_texts_new": [
+        set_cell("items", "text", 12, "1, Item!"),
+        _texts({0: "a b c d e f g h", 12: "h g f e d c b"}),
+        _texts({0: "a b c d e f g h", 12: "h g f e d c b a z"}),
+    ],
+    "test_pictures_new": [
+        set_cell("items", "images", 12, [0]),
+        lambda root: write_images(root, [*(png(row) for row in range(10)), brighter(png(0)), png(11)]),
+    ],
+    "modalities_alike": [
+        change_table("items", lambda f: f.with_columns(text=_where_test(pl.lit(""), pl.col("text")))),
+        change_table("items", lambda f: f.with_columns(images=_where_test(pl.lit([], dtype=ROWS), pl.col("images")))),
+    ],
+    "text_lengths_usual": [set_cell("items", "text", 5, "far too long " * 20)],
+    "texts_in_one_script": [_texts({5: "красные туфли", 6: "赤い靴"}), _texts({0: "صندل", 1: "сандалии"})],
+    "head_labels_share": [
+        change_table("links", lambda f: f.filter((pl.col("split") != "train") | (pl.col("label") == 2))),
+    ],
+    "tail_labels_trained": [
+        change_table("links", lambda f: f.filter((pl.col("split") != "train") | (pl.col("item") < 5))),
+    ],
+    "text_lengths_stable": [
+        change_table("items", lambda f: f.with_columns(pl.col("text").str.pad_end(30, "x"))),
+    ],
+    "links_stable": [_links(*((row, (row + more) % 4, "train") for row in range(8) for more in (1, 2)))],
     "rows_match": [_array("image.npy", lambda a: a[:-1]), _array("text.npy", lambda a: np.vstack([a, a]))],
     "image_vectors_finite": [_array("image.npy", _fill(1, 2, NAN)), _array("image.npy", _fill(1, 2, INF))],
     "image_vectors_unit": [
@@ -206,4 +259,16 @@ BAD: dict[str, list[Break]] = {
     "empty_texts_zero": [_array("text.npy", _fill(3, 0, 1.0))],
     "vectors_vary": [_array("image.npy", lambda a: np.repeat(a[:1], len(a), axis=0))],
 }
-"""Rule to ways of breaking it."""
+"""Rule to ways of breaking it, of the first two artefacts."""
+
+_SPLIT = list(BAD).index("rows_match")
+
+BAD_OF: dict[str, dict[str, list[Break]]] = {
+    RAW: dict(list(BAD.items())[:_SPLIT]),
+    ENC: dict(list(BAD.items())[_SPLIT:]),
+    **{
+        noun: {rule: [_in_dataset(change) for change in changes] for rule, changes in rules.items()}
+        for noun, rules in later.BAD.items()
+    },
+}
+"""Artefact to rule to ways of breaking it."""

@@ -13,12 +13,12 @@ from mufin_dagster.quality.vectors import summarize
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import ArtefactError
 
-from .artefacts import BAD, DATASET, RAW, Break, change_table, set_cell
+from .artefacts import BAD, BAD_OF, DATASET, RAW, Break, change_table, set_cell
 
 CASES = [
-    pytest.param(rule, broken, id=f"{rule.name}-{number}")
+    pytest.param(rule, broken, id=f"{rule.noun}-{rule.name}-{number}")
     for rule in RULES
-    for number, broken in enumerate(BAD.get(rule.name, []))
+    for number, broken in enumerate(BAD_OF.get(rule.noun, {}).get(rule.name, []))
 ]
 
 
@@ -40,7 +40,7 @@ def test_broken_artefacts_fail(workspace: Workspace, rule: Rule, broken: Break) 
 
 
 def test_every_rule_has_a_broken_case() -> None:
-    assert set(BAD) == {rule.name for rule in RULES}
+    assert {(noun, name) for noun in BAD_OF for name in BAD_OF[noun]} == {(rule.noun, rule.name) for rule in RULES}
 
 
 def test_rules_are_well_formed() -> None:
@@ -79,7 +79,7 @@ def test_offending_rows_are_named(workspace: Workspace) -> None:
 def test_damaged_files_fail_their_rules_and_no_others(workspace: Workspace) -> None:
     (workspace.path(DATASET, RAW) / "images" / "index.json").write_bytes(b"damaged")
     failed = {outcome.rule.name: outcome for outcome in validate(workspace, DATASET, RAW) if not outcome.passed}
-    assert set(failed) == {"references_known", "images_decode", "images_not_flat"}
+    assert set(failed) == {"references_known", "images_decode", "images_not_flat", "test_pictures_new"}
     assert "cannot read" in failed["images_decode"].error
 
 
