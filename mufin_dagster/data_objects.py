@@ -145,7 +145,9 @@ def repository(workspace: Workspace) -> Iterator[Any]:
 
 def _fetch(workspace: Workspace, commit: str | None, paths: Sequence[str]) -> list[str]:
     """Fetch files of a version; what DVC says where it cannot."""
-    targets = [str(workspace.root / path) for path in paths]
+    # DVC shows a commit as a file system of its own, whose root is git's.
+    base = Path("/") / git(workspace.root, "rev-parse", "--show-prefix").strip() if commit else workspace.root
+    targets = [str(base / path) for path in paths]
     try:
         with repository(workspace) as repo:
             repo.fetch(targets=targets, **({"revs": [commit], "workspace": False} if commit else {}))
