@@ -195,4 +195,4 @@ def _commit(workspace: Workspace, stage: Stage) -> None:
     catalog = f"{pipeline.DATA}{stage.dataset}/{CATALOG}"
     if catalog in stage.deps and (workspace.root / f"{catalog}.dvc").is_file():
         versioning.record_catalog(workspace, stage.dataset)
-    versioning.dvc(workspace.root, "commit", "-f", stage.address)
+    versioning.commit(workspace.root, stage.address, workspace.root / "dvc.lock")

@@ -53,7 +53,8 @@ def dvc(root: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
     )
-    if done.returncode:
+    # DVC ends with 0 where it could not copy files into its cache, and only says so.
+    if done.returncode or "ERROR: failed to transfer" in done.stderr:
         told = (done.stderr or done.stdout).strip()
         if full(OSError(told)):
             raise DiskError(
@@ -80,14 +81,33 @@ def record(workspace: Workspace, dataset: str, noun: str) -> None:
         VersioningError: DVC refused it.
     """
     record_catalog(workspace, dataset)
-    dvc(workspace.root, "commit", "-f", f"{noun}@{dataset}")
+    commit(workspace.root, f"{noun}@{dataset}", workspace.root / "dvc.lock")
+
+
+def commit(root: Path, target: str, pointer: Path) -> None:
+    """`dvc commit -f`; where it fails, the pointer stays as it was, for what it points to is not in the cache.
+
+    Raises:
+        VersioningError: DVC refused it.
+        DiskError: there is no room in the cache.
+    """
+    before = pointer.read_bytes() if pointer.is_file() else None
+    try:
+        dvc(root, "commit", "-f", target)
+    except MufinError:
+        if before is not None:
+            pointer.write_bytes(before)
+        else:
+            pointer.unlink(missing_ok=True)
+        raise
 
 
 def record_catalog(workspace: Workspace, dataset: str) -> None:
     """Tell DVC the catalogue as it is now."""
     folder = workspace.catalog(dataset)
-    if folder.with_name(f"{CATALOG}.dvc").is_file():
-        dvc(workspace.root, "commit", "-f", f"{folder.relative_to(workspace.root)}.dvc")
+    pointer = folder.with_name(f"{CATALOG}.dvc")
+    if pointer.is_file():
+        commit(workspace.root, str(pointer.relative_to(workspace.root)), pointer)
     else:
         dvc(workspace.root, "add", str(folder.relative_to(workspace.root)))
 
