@@ -1,4 +1,4 @@
-"""Kills, full disks, damaged files, processes at once: the last good version stays readable, the error says what to do."""
+"""Kills, full disks, damaged files, two processes: the last good version stays, and the error says what to do."""
 
 from __future__ import annotations
 
