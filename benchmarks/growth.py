@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5000)
     items = parser.parse_args().items
     print(
-        "| grown by 1 % | originals travel | raw_descriptors/images travel | tables travel | catalogue / images / tables hold |"
+        "| grown by 1 % | originals travel | thumbnails travel | tables travel | originals / thumbnails / tables hold |"
     )
     print("|---|--:|--:|--:|--:|")
     for kind in ("appended", "scattered"):
@@ -93,9 +93,12 @@ def project(root: Path, remote: Path) -> None:
 def version(workspace: Workspace, given: Path) -> None:
     datasets.add(workspace, "shop", given, replace=True)
     subprocess.run(
-        ["mufin", "ingest", "--dataset", "shop"], env=versioning.environment(workspace.root), cwd=workspace.root, check=True,
+        ["mufin", "ingest", "--dataset", "shop"],
+        cwd=workspace.root,
+        env=versioning.environment(workspace.root),
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        check=True,
+    )
 
 
 def draw(folder: Path, rows: list[int]) -> Path:
