@@ -109,18 +109,17 @@ def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
     definition = context.validation_definitions.add(gx.ValidationDefinition(name="all", data=batch, suite=suite))
     report = definition.run(
         batch_parameters={"dataframe": frame},
-        result_format={
-            "result_format": "SUMMARY",
-            "partial_unexpected_count": SHOWN,
-            "unexpected_index_column_names": list(frame.columns),
-        },
+        # Places in the frame. Asked for the columns, it would build a mapping of each offending row there is: half a
+        # minute for a rule that 300,000 rows break, in place of a quarter of a second.
+        result_format={"result_format": "SUMMARY", "partial_unexpected_count": SHOWN},
     )
     return [
-        _outcome(by_name[result.expectation_config.meta["rule"]], result.to_json_dict()) for result in report.results
+        _outcome(by_name[result.expectation_config.meta["rule"]], frame, result.to_json_dict())
+        for result in report.results
     ]
 
 
-def _outcome(rule: Rule, result: dict[str, Any]) -> Outcome:
+def _outcome(rule: Rule, frame: pd.DataFrame, result: dict[str, Any]) -> Outcome:
     found = result.get("result") or {}
     return Outcome(
         rule,
@@ -128,14 +127,15 @@ def _outcome(rule: Rule, result: dict[str, Any]) -> Outcome:
         unexpected_count=int(found.get("unexpected_count") or 0),
         unexpected_percent=round(float(found.get("unexpected_percent") or 0.0), 3),
         element_count=int(found.get("element_count") or 0),
-        rows=[_plain(row) for row in list(found.get("partial_unexpected_index_list") or [])[:SHOWN]],
+        rows=[_row(frame, place) for place in list(found.get("partial_unexpected_index_list") or [])[:SHOWN]],
         observed=found.get("observed_value"),
         error=_error(result.get("exception_info") or {}),
     )
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of Python's own values: pandas hands out NumPy's, which JSON and Dagster do not know."""
+def _row(frame: pd.DataFrame, found: int | Mapping[str, Any]) -> dict[str, Any]:
+    """An offending row, which one of our own expectations tells itself, in Python's own values for JSON and Dagster."""
+    row = found if isinstance(found, Mapping) else frame.iloc[found].to_dict()
     return {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
 
 
