@@ -80,7 +80,7 @@ def read_inside(folder: Path, path: str) -> bytes:
         raise OSError("leads out of the catalogue")
     # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
     handle = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(handle, "rb") as opened:
+    try:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise OSError("is a folder")
@@ -88,7 +88,10 @@ def read_inside(folder: Path, path: str) -> bytes:
             raise OSError("is no regular file")
         if status.st_size > MAX_IMAGE_BYTES:
             raise OSError(f"{status.st_size:,} bytes are too many")
-        return opened.read(MAX_IMAGE_BYTES)
+        with open(handle, "rb", closefd=False) as opened:
+            return opened.read(MAX_IMAGE_BYTES)
+    finally:
+        os.close(handle)
 
 
 def survey(folder: Path) -> None:

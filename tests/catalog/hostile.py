@@ -1,0 +1,192 @@
+"""Ways to spoil a catalogue.
+
+A case spoils the tiny catalogue of conftest. What it gets is an error (its kind, `what` and, of images, the reason)
+or, where `got` begins with ACCEPTED, a rule, which `seen` holds against the catalogue that ingest leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mufin_model.catalog.catalog import Catalog
+
+from .conftest import Tiny
+
+ACCEPTED = "accepted: "
+Spoil = Callable[[Tiny], None]
+Check = Callable[[Catalog], bool]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad input.
+
+    Attributes:
+        spoil: called with the tiny catalogue already on disk, images as files.
+        got: see the module.
+        seen: of an accepted one, whether the catalogue is as the rule says.
+    """
+
+    theme: str
+    name: str
+    spoil: Spoil
+    got: str
+    seen: Check = lambda catalog: catalog.items.height == 10
+
+
+def table(name: str, **columns: object) -> Spoil:
+    """Write a table again with other columns."""
+
+    def spoil(tiny: Tiny) -> None:
+        tiny.tables[name].with_columns(**columns).write_parquet(tiny.folder / f"{name}.parquet")
+
+    return spoil
+
+
+def whole(name: str, frame: Callable[[pl.DataFrame], pl.DataFrame]) -> Spoil:
+    """Write another table in its place."""
+
+    def spoil(tiny: Tiny) -> None:
+        frame(tiny.tables[name]).write_parquet(tiny.folder / f"{name}.parquet")
+
+    return spoil
+
+
+def bytes_of(name: str, change: Callable[[bytes], bytes]) -> Spoil:
+    """Change a table's file."""
+
+    def spoil(tiny: Tiny) -> None:
+        file = tiny.folder / f"{name}.parquet"
+        file.write_bytes(change(file.read_bytes()))
+
+    return spoil
+
+
+def arrow(name: str, make: Callable[[pa.Table], pa.Table], **options: object) -> Spoil:
+    """Write a table again through Arrow, which can what polars cannot."""
+
+    def spoil(tiny: Tiny) -> None:
+        pq.write_table(make(tiny.tables[name].to_arrow()), tiny.folder / f"{name}.parquet", **options)
+
+    return spoil
+
+
+def first(column: str, value: str) -> pl.Expr:
+    """The column with its first value replaced."""
+    return pl.when(pl.int_range(pl.len()) == 0).then(pl.lit(value)).otherwise(column).alias(column)
+
+
+def renamed(old: str, new: str) -> Spoil:
+    """Item `old` with another id, in the links too."""
+
+    def spoil(tiny: Tiny) -> None:
+        for name, column in (("items", "id"), ("train", "item_id"), ("test", "item_id"), ("filter_train", "item_id")):
+            changed = pl.col(column).replace({old: new})
+            tiny.tables[name].with_columns(changed).write_parquet(tiny.folder / f"{name}.parquet")
+
+    return spoil
+
+
+def title(text: str) -> Spoil:
+    return table("items", text=first("text", text))
+
+
+def shows(text: str) -> Check:
+    return lambda catalog: catalog.items["text"][0] == text
+
+
+def path(value: str, make: Callable[[Path], None] = lambda at: None) -> Spoil:
+    """The first item's image path; `make` puts something at it."""
+
+    def spoil(tiny: Tiny) -> None:
+        paths = [[value]] + [[]] * 9
+        tiny.tables["items"].with_columns(image_paths=pl.Series(paths, dtype=pl.List(pl.String))).write_parquet(
+            tiny.folder / "items.parquet"
+        )
+        make(tiny.folder / value)
+
+    return spoil
+
+
+def link(target: str) -> Callable[[Path], None]:
+    """A symbolic link; the workspace's own root holds `secret.png`, outside the catalogue."""
+
+    def make(at: Path) -> None:
+        (at.parents[3] / "secret.png").write_bytes((at.parent / "i1.png").read_bytes())
+        at.symlink_to(target)
+
+    return make
+
+
+def swapped(data: bytes) -> Spoil:
+    """The first item's image with other bytes."""
+
+    def spoil(tiny: Tiny) -> None:
+        (tiny.folder / "images" / "i0.png").write_bytes(data)
+
+    return spoil
+
+
+def in_place(make: Callable[[Path], None]) -> Spoil:
+    """Something that is no file in the place of items.parquet."""
+
+    def spoil(tiny: Tiny) -> None:
+        (tiny.folder / "items.parquet").unlink()
+        make(tiny.folder / "items.parquet")
+
+    return spoil
+
+
+def emptied(*names: str) -> Spoil:
+    """Tables without rows."""
+
+    def spoil(tiny: Tiny) -> None:
+        for name in names:
+            whole(name, lambda frame: frame.head(0))(tiny)
+
+    return spoil
+
+
+def many_links(tiny: Tiny) -> None:
+    """A million links to one label, all but eight of them twice and more."""
+    ids = pl.Series([f"i{row}" for row in range(8)] * 125_000)
+    frame = pl.DataFrame({"item_id": ids, "label_id": pl.repeat("a", len(ids), eager=True)})
+    frame.write_parquet(tiny.folder / "train.parquet")
+
+
+def bomb(tiny: Tiny) -> None:
+    """Some kilobytes of Parquet that stand for more than a gigabyte of text."""
+    chunk = pa.table({"id": ["i0"], "text": [" " * 2**26]})
+    file = tiny.folder / "items.parquet"
+    with pq.ParquetWriter(file, chunk.schema, compression="zstd", use_dictionary=False, write_statistics=False) as out:
+        for _ in range(17):
+            out.write_table(chunk)
+
+
+def dictionary(tiny: Tiny, schema: bool) -> None:
+    """One text of a megabyte, which a dictionary lets stand for twenty thousand; read as categories or strings."""
+    of = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * 2**20]))
+    ids = pa.array([f"l{row}" for row in range(20_000)])
+    pq.write_table(pa.table({"id": ids, "text": of}), tiny.folder / "labels.parquet", store_schema=schema)
+
+
+def invalid(column: pa.ChunkedArray) -> pa.Array:
+    """Strings of the same offsets whose first byte is no UTF-8."""
+    array = pa.concat_arrays(column.cast(pa.string()).chunks)
+    data = bytearray(array.buffers()[2].to_pybytes())
+    data[0] = 0xFF
+    return pa.Array.from_buffers(pa.string(), len(array), [None, array.buffers()[1], pa.py_buffer(bytes(data))])
+
+
+def put(table: pa.Table, name: str, column: object) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def nulls(name: str, *columns: str) -> Spoil:
+    return table(name, **{column: pl.lit(None) for column in columns})
