@@ -102,6 +102,7 @@ def _free(workspace: Workspace, name: str) -> None:
 
 def _check(workspace: Workspace, path: Path) -> None:
     """The checks that `mufin ingest` begins with, before gigabytes are copied."""
-    from mufin_model.catalog import readers, schema
+    from mufin_model.catalog import distrust, readers, schema
 
+    distrust.survey(path)
     schema.check(readers.read(path, str(read(workspace.params)["ingest"]["format"])))
