@@ -4,7 +4,8 @@
 
 Reads data/<dataset>/catalog/ in any format of `readers`; leaves raw_descriptors:
 items.parquet, labels.parquet, links.parquet, filters.parquet, images/ (image_store), summary.json, and
-image_vectors.npy (vectors) where the catalogue brings ready-made descriptors.
+image_vectors.npy (vectors) where the catalogue brings ready-made descriptors, and fill_in_blank.parquet and
+compatibility.parquet (outfits) where it brings questions about outfits.
 Equal input and seed give equal bytes.
 """
 
@@ -55,6 +56,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         summary = _summary(items, labels, links, tables, written)
         if source.vectors is not None:
             summary["image_vectors"] = source.vectors.write(folder / FILE, written.rows, written.stored)
+        if source.questions is not None:
+            summary["questions"] = source.questions.write(folder, items["id"])
         write_json(folder / "summary.json", summary)
     say(
         f"{dataset}: {items.height:,} items, {summary['seen_labels']:,} labels"

@@ -14,6 +14,7 @@ from typing import Protocol
 import polars as pl
 
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, check_ids, clean_texts, conform, nearest, offending
+from mufin_model.catalog.outfits import Questions
 from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
 
@@ -37,12 +38,14 @@ class Source:
         images: where the image paths lead.
         files: the file of each table, for error messages.
         vectors: ready-made descriptors of the images, where the catalogue has them.
+        questions: about outfits, for evaluation, where the catalogue has them; their products are items and labels.
     """
 
     tables: dict[str, pl.DataFrame]
     images: ImageSource
     files: dict[str, str] = field(default_factory=dict)
     vectors: ImageVectors | None = None
+    questions: Questions | None = None
 
 
 @dataclass(frozen=True)
