@@ -12,7 +12,7 @@ from mufin_model.artefacts import read_json
 
 NOUN = "eval_report"
 OURS, POPULARITY = "mufin", "popularity"
-NOT_METHODS = {"intervals", "buckets", "zero_shot"}
+NOT_METHODS = {"intervals", "buckets", "zero_shot", "outfits"}
 COUNTS = {"items", "labels"}
 """Of `zero_shot`: no fractions."""
 HEADLINE = "P@1"
@@ -25,6 +25,7 @@ def metrics(source: Source) -> pl.DataFrame:
     for method, buckets in told.get("buckets", {}).items():
         groups |= {f"{method}, labels of {bucket} items": figures for bucket, figures in buckets.items()}
     groups["zero_shot"] = {name: value for name, value in told.get("zero_shot", {}).items() if name not in COUNTS}
+    groups |= {f"outfits, {of}": told["outfits"][of] for of in told.get("outfits", {}) if of != "counts"}
     rows = [(of, name, _number(value)) for of, figures in groups.items() for name, value in figures.items()]
     return pl.DataFrame(rows, {"of": pl.String, "metric": pl.String, "value": pl.Float64}, orient="row")
 

@@ -1,6 +1,7 @@
 """The stage `evaluate`: eval_report from predictions.
 
-metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions; with `intervals`, `buckets`, `zero_shot`
+metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions; with `intervals`, `buckets`, `zero_shot`,
+                 and `outfits` where the catalogue brings questions about them
 report.html      the same and more for people, in one file that needs no network
 plots/           loss_pretrain.csv, loss_finetune.csv, methods.csv, buckets.csv, for `dvc plots show`
 """
@@ -20,7 +21,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
-from mufin_model.evaluation import baselines, gallery, report, table
+from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
 
@@ -70,6 +71,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         },
         "zero_shot": zero_shot(catalog, predictions),
     }
+    if judged := outfits.judge(catalog, workspace.read(dataset, "pretrained_model")):
+        metrics["outfits"] = {name: _rounded(figures) for name, figures in judged.items()}
     curves = {name: _curve(workspace.read(dataset, noun) / "loss.csv") for name, noun in CURVES.items()}
     first = by_row["mufin"].column(_first(chosen.ks)) > 0
     rows = gallery.choose(first, np.diff(truth.indptr) > 0, chosen.gallery, settings.seed)
@@ -92,6 +95,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
     table.show(table.in_order(metrics), f"{dataset}: {truth.shape[0]:,} test items, per cent")
+    if judged:
+        table.show(outfits.rows(judged), f"{dataset}: questions about outfits, per cent", ("FITB", "AUC"))
 
 
 def interval(ours: RowMetrics, other: RowMetrics, seed: int) -> dict[str, float]:

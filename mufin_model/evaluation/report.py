@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from mufin_model.evaluation import charts, table
+from mufin_model.evaluation import charts, outfits, table
 from mufin_model.evaluation.buckets import Bucket
 from mufin_model.evaluation.gallery import Card
 
@@ -75,6 +75,7 @@ def render(contents: Contents) -> str:
         rival=_rival(metrics, contents.first),
         names=table.NAMES,
         outside=TRAINED_ALONE,
+        outfits=outfits.rows(metrics["outfits"]) if "outfits" in metrics else [],
         buckets=_buckets(contents),
         curves=[_curve(name, curve) for name, curve in contents.curves.items()],
         weights=_weights(contents.fusion),
