@@ -22,7 +22,7 @@ def write(folder: Path, content: Content) -> None:
             products = uid.split(",")
             for place, number in enumerate(numbers):
                 owners.setdefault(number, products[place % len(products)])
-    offsets, lines = {}, b""
+    offsets, lines = {}, bytearray()
     # Pictures lie in the file in no order of the items.
     for number in sorted(owners, key=lambda number: (number * 7 % 12, number)):
         offsets[number] = len(lines)
