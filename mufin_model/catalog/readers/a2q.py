@@ -12,9 +12,11 @@ The set of the paper (A2Q-4M) is not public, and its layout unknown; this one is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES, nearest
@@ -26,7 +28,6 @@ from mufin_model.errors import CatalogError
 
 FILES = ("ads", "clicks_train", "clicks_test")
 AD: dict[str, pl.DataType | type[pl.DataType]] = {"id": pl.String, "text": pl.String, "image_paths": IMAGES}
-CLICKS = {"item_id": pl.String, "label_id": pl.String, "text": pl.String}
 
 
 def recognises(folder: Path) -> bool:
@@ -42,19 +43,16 @@ def read(folder: Path) -> Source:
     """
     files = {name: _file(folder, name) for name in FILES}
     ads = pl.concat([pl.DataFrame(schema=AD), *_ads(files["ads"])])
-    train, test = (_clicks(files[f"clicks_{split}"]) for split in ("train", "test"))
-    queries = train.select("label_id", "text").unique("label_id", keep="first", maintain_order=True)
-    seen = pl.col("label_id").is_in(queries["label_id"].implode())
-    new = test.filter(~seen)
-    unseen = new.select("label_id", "text").unique("label_id", keep="first", maintain_order=True)
-    links = ("item_id", "label_id")
+    train, queries = _clicks(files["clicks_train"])
+    test, asked = _clicks(files["clicks_test"])
+    seen = test["label_id"].is_in(queries["id"].implode())
     tables = {
         "items": ads,
-        "labels": queries.rename({"label_id": "id"}),
-        "train": train.select(links),
-        "test": test.filter(seen).select(links),
-        "zeroshot_labels": unseen.rename({"label_id": "id"}),
-        "test_zeroshot": new.select(links),
+        "labels": queries,
+        "train": train,
+        "test": test.filter(seen),
+        "zeroshot_labels": asked.filter(~asked["id"].is_in(queries["id"].implode())),
+        "test_zeroshot": test.filter(~seen),
     }
     places = {"items": "ads", "labels": "clicks_train", "train": "clicks_train"}
     return Source(tables, ImageFiles(folder), {name: str(files[places.get(name, "clicks_test")]) for name in tables})
@@ -73,12 +71,14 @@ def _ads(file: Path) -> Iterator[pl.DataFrame]:
         yield pl.DataFrame({"id": ids, "text": titles, "image_paths": paths}, schema=AD)
 
 
-def _clicks(file: Path) -> pl.DataFrame:
-    """item_id, label_id, text of each line that was clicked."""
-    tables = [pl.DataFrame(schema=CLICKS)]
+def _clicks(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """item_id, label_id of each line that was clicked; and id, text of the distinct queries, in the file's order."""
+    # Each id is kept once, and a line as two numbers: lines are many times as many.
+    ads: dict[str, int] = {}
+    queries: dict[str, int] = {}
+    texts: list[str] = []
+    of_ads, of_queries = array("I"), array("I")
     for numbers, rows in _fields(file, ("ad_id", "query", "clicks"), 2):
-        ads: list[str] = []
-        texts: list[str] = []
         bad: list[tuple[int, str]] = []
         for number, (ad, query, *rest) in zip(numbers, rows, strict=True):
             text = " ".join(query.split())
@@ -86,13 +86,18 @@ def _clicks(file: Path) -> pl.DataFrame:
             if not text or not (clicks.isascii() and clicks.isdigit()):
                 bad.append((number, "\t".join((ad, query, *rest))))
             elif clicks.strip("0"):
-                ads.append(ad)
-                texts.append(text)
+                of_ads.append(ads.setdefault(ad, len(ads)))
+                of_queries.append(queries.setdefault(text.lower(), len(queries)))
+                if len(texts) < len(queries):
+                    texts.append(text)
         if bad:
             raise fault(file, f"{len(bad):,} lines have no query, or clicks that are no whole number", bad[:SHOWN])
-        table = pl.DataFrame({"item_id": ads, "text": texts}, schema={"item_id": pl.String, "text": pl.String})
-        tables.append(table.select("item_id", label_id=pl.col("text").str.to_lowercase(), text="text"))
-    return pl.concat(tables)
+    ids = pl.DataFrame({"id": list(queries), "text": texts}, schema={"id": pl.String, "text": pl.String})
+    links = {
+        "item_id": pl.Series(list(ads), dtype=pl.String).gather(np.asarray(of_ads)),
+        "label_id": ids["id"].gather(np.asarray(of_queries)),
+    }
+    return pl.DataFrame(links), ids
 
 
 def _fields(file: Path, names: tuple[str, ...], required: int) -> Iterator[tuple[list[int], list[tuple[str, ...]]]]:
