@@ -33,6 +33,7 @@ class Ingest(Stage):
     image_size: Positive
     validation_fraction: Fraction
     bad_images: Literal["refuse", "drop"]
+    keep_split: bool
 
 
 class Encode(Stage):
@@ -47,6 +48,7 @@ class Encode(Stage):
     max_tokens: Positive
     batch_size: Positive
 
+    keep_weights: bool
 
 class Pretrain(Stage):
     modalities: list[Literal["image", "text"]] = Field(min_length=1)
@@ -84,6 +86,7 @@ class Pretrain(Stage):
     mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
 
+    keep_weights: bool
 
 class Index(Stage):
     kind: Literal["flat", "ivf", "hnsw"]
@@ -116,6 +119,7 @@ class Finetune(Stage):
     weight_decay: float
     warmup: Fraction
 
+    keep_weights: bool
 
 class Predict(Stage):
     components: list[Literal["ridge", "classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)

@@ -11,6 +11,7 @@ Equal input and seed give equal bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     wanted = settings.ingest
     source = readers.read(workspace.catalog(dataset), wanted.format)
     tables = schema.check(source)
-    items, links = _hold_out(tables, wanted.validation_fraction, settings.seed)
+    held = _held_before(workspace.read(dataset, "raw_descriptors")) if wanted.keep_split else {}
+    items, links = _hold_out(tables, wanted.validation_fraction, settings.seed, held)
     with workspace.write(dataset, "raw_descriptors") as folder:
         paths = pl.concat([items["image_paths"], tables.labels["image_paths"]])
         distinct = paths.explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True).to_list()
@@ -67,11 +69,22 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     )
 
 
-def _hold_out(tables: schema.Tables, fraction: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Items and links with the split 'val' in them."""
+def _held_before(folder: Path) -> dict[str, bool]:
+    """Items of an earlier split, and whether they were held out: kept weights were trained on the others."""
+    told = pl.read_parquet(folder / "items.parquet", columns=["id", "split"]).filter(pl.col("split") != "test")
+    return dict(zip(told["id"], told["split"] == "val", strict=True))
+
+
+def _hold_out(
+    tables: schema.Tables, fraction: float, seed: int, before: Mapping[str, bool]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Items and links with the split 'val' in them; items `before` are held out if they were."""
     train = tables.links.filter(pl.col("split") == "train")
-    matrix = restrict(train, np.arange(tables.items.height), range(tables.labels.height))
-    held = pl.Series(hold_out(matrix, fraction, seed))
+    fresh = train.filter(~tables.items["id"].is_in(list(before)).gather(train["item"]))
+    drawn = hold_out(restrict(fresh, np.arange(tables.items.height), range(tables.labels.height)), fraction, seed)
+    again = pl.Series([before.get(id_, False) for id_ in tables.items["id"]], dtype=pl.Boolean)
+    linked = tables.items.select(pl.int_range(pl.len()).is_in(train["item"].unique().to_list())).to_series()
+    held = pl.Series(drawn) | (again & linked)
     val = pl.lit("val")
     items = tables.items.with_columns(split=pl.when(held).then(val).otherwise(pl.col("split")))
     links = tables.links.with_columns(split=pl.when(held.gather(tables.links["item"])).then(val).otherwise("split"))

@@ -38,10 +38,13 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     seen = np.concatenate([catalog.rows("train"), catalog.rows("val"), len(catalog.items) + np.arange(catalog.n_seen)])
     chosen = settings.encode
     vectors = _given(catalog, chosen.image_backbone)
-    backbones = Backbones(
-        ImageEncoder(chosen.image_backbone, chosen.image_weights, catalog.images.size),
-        text_encoder.build(chosen, (texts[row] for row in seen)),
-    ).to(device)
+    if chosen.keep_weights:
+        backbones = Backbones.load(workspace.read(dataset, noun) / "backbones").to(device)
+    else:
+        backbones = Backbones(
+            ImageEncoder(chosen.image_backbone, chosen.image_weights, catalog.images.size),
+            text_encoder.build(chosen, (texts[row] for row in seen)),
+        ).to(device)
     with workspace.write(dataset, noun) as folder:
         backbones.save(folder / "backbones")
         if vectors is None:

@@ -69,20 +69,24 @@ def sources(
 
 
 def pretrained_encoder(
-    folder: Path, catalog: Catalog, encoded: Path, state: Path, decode: bool = True
+    folder: Path, catalog: Catalog, encoded: Path, state: Path, decode: bool = True, weights: Path | None = None
 ) -> tuple[Embedder, Backbones]:
     """The encoder of `pretrained_model`, to go on training: its projections, and the backbones where it tuned them.
 
     Without A_S, which the ranker takes up as its own. The backbones are those inside the encoder.
+
+    Args:
+        weights: folder of an encoder of this shape that was trained on, with its own backbones.
     """
     config = read_json(folder / "config.json")
-    backbones = Backbones.load(folder / "backbones")
+    trained = weights or folder
+    backbones = Backbones.load(trained / "backbones")
     same = {k: config[k] for k in ("modalities", "dimension", "dropout", "early_fusion", "images_per_bag")}
     before = Pretrain.model_construct(**same, self_attention=False)
     encoder = Embedder(*sources(config["tuned"], catalog, encoded, backbones, state, decode), before)
-    saved = folder / "model.safetensors"
-    weights = {name: w for name, w in read_tensors(saved).items() if not name.startswith("attention.")}
-    fill(encoder, weights, saved)
+    saved = trained / "model.safetensors"
+    tensors = {name: w for name, w in read_tensors(saved).items() if not name.startswith("attention.")}
+    fill(encoder, tensors, saved)
     return encoder, backbones
 
 

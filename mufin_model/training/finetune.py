@@ -4,6 +4,7 @@
     classifiers.npy                  w_l, unit rows float32 [n_seen, D]
     encoder/                         where it was tuned: model.safetensors (projections, backbones that Module I
                                      tuned), backbones/, and the descriptors anew, image.npy and text.npy
+    labels.parquet                   which label each row is, and whether its weights were trained
     loss.csv
 
 Module III is what it starts from: the pretrained model's projected descriptors and its A_S. With `end_to_end` (the
@@ -21,7 +22,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json, write_json
@@ -36,9 +36,10 @@ from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.embedder import Embedder, TunedImages
 from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
-from mufin_model.progress import say
+from mufin_model.progress import main_rank, say
 from mufin_model.training.batching import batches
 from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
+from mufin_model.training.keep import keep_finetuned, start, write_labels
 from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
 from mufin_model.training.ranks import accelerator, ranks_of, synchronise_norms, written
 from mufin_model.training.shortlists import ShortlistSampler
@@ -97,6 +98,10 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         ArtefactError: an earlier artefact is missing.
     """
     chosen = settings.finetune
+    if chosen.keep_weights:
+        if main_rank():
+            keep_finetuned(workspace, dataset)
+        return
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     folder = workspace.read(dataset, "pretrained_model")
     mined = workspace.read(dataset, "mined_negatives")
@@ -108,9 +113,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     pretrained = store.load_pretrained(folder, accelerate.device)
     bags = pretrained.bags(catalog)
     items, labels = (read_array(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
-    start = _start(catalog, items, labels)
+    begin = start(catalog, items, labels)
     ranker = store.make_ranker(
-        pretrained, Classifiers(start, chosen.classifiers), chosen.cross_attention, chosen.scale
+        pretrained, Classifiers(begin, chosen.classifiers), chosen.cross_attention, chosen.scale
     ).to(accelerate.device)
     encoder: Embedder | CachedDescriptors = CachedDescriptors(pretrained.image, pretrained.text)
     read = [catalog.folder, folder, mined]
@@ -143,7 +148,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
 
     rows, seen = catalog.rows("val")[:VALIDATED], np.arange(catalog.n_seen)
     truth = catalog.links("val")[: len(rows)]
-    shortlist = nearest(torch.from_numpy(items[rows]), start, 50)
+    shortlist = nearest(torch.from_numpy(items[rows]), begin, 50)
 
     def validate() -> float:
         image, text = step.see(bags, len(catalog.images), np.concatenate([rows, bags.labels(seen)]))
@@ -173,15 +178,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             _write(out, ranker, label_side(ranker, bags, image, text, catalog.n_seen)[1], chosen)
             if isinstance(encoder, Embedder):
                 _write_encoder(out / store.ENCODER, encoder, backbones, image, text)
+            write_labels(out, catalog)
             write_curve(out / "loss.csv", curve)
     say(f"finetuned {catalog.n_seen:,} classifiers")
-
-
-def _start(catalog: Catalog, items: np.ndarray, labels: np.ndarray) -> Tensor:
-    """Where the free vectors start: the label's embedding joined by the centroid of its training items, [L, D]."""
-    centroid = torch.from_numpy(catalog.links("train").T @ items[catalog.rows("train")])
-    own = torch.from_numpy(labels[: catalog.n_seen])
-    return normalize(normalize(centroid.float(), dim=1) + own, dim=1)
 
 
 def _groups(step: FinetuneStep, chosen: Finetune) -> list[Group]:

@@ -5,6 +5,7 @@ backbones/                       the tuned backbones with their tokenizer, or th
 image.npy [n_images, D]          descriptors as the trained model sees them, before A_S (Module III)
 text.npy  [n_items+n_labels, D]; with early fusion twice as long: texts alone, then texts read with their images
 item_embeddings.npy, label_embeddings.npy   unit vectors after A_S; seen labels enriched, where there are prototypes
+labels.parquet                   which seen label each row is, and whether its weights were trained
 loss.csv
 """
 
@@ -34,9 +35,10 @@ from mufin_model.network.classifiers import Head
 from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, unit_vectors
 from mufin_model.network.prototypes import Prototypes
 from mufin_model.network.score import nearest
-from mufin_model.progress import say
+from mufin_model.progress import main_rank, say
 from mufin_model.training.batching import balanced_clusters, batches
 from mufin_model.training.descriptors import re_encode, sources
+from mufin_model.training.keep import keep_pretrained, write_labels
 from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
 from mufin_model.training.positives import Positives
 from mufin_model.training.ranks import Ranks, accelerator, ranks_of, synchronise_norms, written
@@ -116,6 +118,10 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         ArtefactError: an earlier artefact is missing.
     """
     chosen = settings.pretrain
+    if chosen.keep_weights:
+        if main_rank():
+            keep_pretrained(workspace, dataset)
+        return
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     encoded = workspace.read(dataset, "encoder_embeddings")
     bags = Bags(catalog, list(chosen.modalities))
@@ -166,7 +172,9 @@ def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Cata
     towers = {"image": embedder.images, "text": embedder.texts}
     config["widths"] = [tower.width for tower in towers.values()]
     config["tuned"] = {name: not isinstance(tower, FrozenVectors) for name, tower in towers.items()}
+    config["enriched"] = step.prototypes is not None
     write_json(folder / "config.json", config)
+    write_labels(folder, catalog)
     if step.head is not None:
         np.save(folder / "head.npy", normalize(step.head.vectors.detach(), dim=1).cpu().numpy())
     _write_vectors(folder, step, catalog)
