@@ -6,13 +6,13 @@
     python -m benchmarks.scale --only catalogs PATH PATH           # catalogues that are there
     python -m benchmarks.scale --only large --keep FOLDER          # keeps what was generated, and takes it up again
 
-Prints a row a catalogue. Peaks are resident memory as the kernel counts it, pages of mapped files included.
+Prints a row a catalogue. Peaks are resident memory as the kernel counts it, pages of mapped files included. A process
+inherits its parent's peak: this one stays small by leaving also the writing to others.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import subprocess
 import sys
@@ -27,6 +27,7 @@ from mufin_model import config
 from mufin_model.artefacts import Workspace, read_json
 
 REPOSITORY = Path(__file__).parents[1]
+FORMATS = ("xc", "mm_amazon", "lf", "polyvore", "a2q")
 HEAD = (
     "| catalogue | items | labels | links | images | ingest | peak | suite | peak |\n"
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -43,38 +44,29 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=20_000, help="items of each format's sample")
     parser.add_argument("--keep", type=Path, help="folder to work in")
-    parser.add_argument("--child", nargs=2, metavar=("STEP", "DATASET"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, metavar=("ROOT", "STEP", "DATASET"), help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.child:
-        child(told.keep, *told.child)
+        root, step, name = told.child
+        STEPS[step](Workspace(Path(root)), name, told)
         return
+    names = ["large"] if told.only in (None, "large") else []
+    names += FORMATS if told.only in (None, "formats") else []
+    names += [path.resolve().name for path in told.catalogs]
     with tempfile.TemporaryDirectory() as temporary:
         root = (told.keep or Path(temporary)).resolve()
         root.mkdir(parents=True, exist_ok=True)
-        made: dict[str, Callable[[Path], None]] = {}
-        if told.only in (None, "large"):
-            from benchmarks import scale_large
-
-            sizes = scale_large.Sizes(told.items, told.labels, told.links, told.images)
-            made["large"] = lambda folder: scale_large.write(folder, sizes)
-        if told.only in (None, "formats"):
-            from benchmarks import scale_formats
-
-            made |= scale_formats.writers(told.rows)
-        made |= {path.resolve().name: _linked(path.resolve()) for path in told.catalogs}
-        settings = config.read(REPOSITORY / "params.yaml") | {"datasets": list(made), "per_dataset": {}}
+        settings = config.read(REPOSITORY / "params.yaml") | {"datasets": names, "per_dataset": {}}
         (root / "params.yaml").write_text(yaml.safe_dump(settings))
         print(HEAD, flush=True)
-        for name, write in made.items():
-            print(measure(Workspace(root), name, write), flush=True)
+        for name in names:
+            print(measure(Workspace(root), name), flush=True)
 
 
-def measure(workspace: Workspace, name: str, write: Callable[[Path], None]) -> str:
+def measure(workspace: Workspace, name: str) -> str:
     """Write a catalogue where there is none yet, ingest it, judge it: its row of the table."""
-    folder = workspace.catalog(name)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        write(folder)
+    if not workspace.catalog(name).exists():
+        run(workspace.root, "write", name)
     cells = [figure for step in ("ingest", "suite") for figure in run(workspace.root, step, name)]
     told = read_json(workspace.path(name, "raw_descriptors") / "summary.json")
     counts = [told["items"], told["labels"], sum(told["links"].values()), told["image_paths"]]
@@ -83,9 +75,9 @@ def measure(workspace: Workspace, name: str, write: Callable[[Path], None]) -> s
 
 def run(root: Path, step: str, name: str) -> tuple[str, str]:
     """One step in a process of its own: seconds and peak resident memory."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--keep", str(root), "--child", step, name]
+    command = [sys.executable, "-m", "benchmarks.scale", *sys.argv[1:], "--child", str(root), step, name]
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     if status:
@@ -94,24 +86,42 @@ def run(root: Path, step: str, name: str) -> tuple[str, str]:
     return f"{seconds:,.1f} s", f"{used.ru_maxrss * unit / 2**20:,.0f} MiB"
 
 
-def child(root: Path, step: str, name: str) -> None:
-    """What the measured process does."""
-    workspace = Workspace(root)
-    if step == "ingest":
-        from mufin_model.catalog import ingest
+def write(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
+    """Generate a catalogue, or link to the one that is there."""
+    from benchmarks import scale_formats, scale_large
 
-        ingest.run(workspace, name, config.load(workspace.params, name, []))
-        return
-    # By name: the library's side of the house, which this benchmark also serves, knows no orchestrator.
-    validator = importlib.import_module("mufin_dagster.quality.validator")
+    folder = workspace.catalog(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    there = {path.resolve().name: path.resolve() for path in told.catalogs}
+    if name in there:
+        folder.symlink_to(there[name])
+    elif name in FORMATS:
+        scale_formats.write(folder, name, told.rows)
+    else:
+        scale_large.write(folder, scale_large.Sizes(told.items, told.labels, told.links, told.images))
+
+
+def ingest(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
+    """As `mufin ingest`."""
+    from mufin_model.catalog import ingest
+
+    ingest.run(workspace, name, config.load(workspace.params, name, []))
+
+
+def suite(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
+    """As `mufin validate` judges raw_descriptors; what does not hold goes to standard error."""
+    from mufin_dagster.quality import validator
+
     for outcome in validator.validate(workspace, name, "raw_descriptors"):
         if not outcome.passed:
             print(f"{name}: {outcome.rule.name}: {outcome.summary}", file=sys.stderr)
 
 
-def _linked(path: Path) -> Callable[[Path], None]:
-    return lambda folder: folder.symlink_to(path)
-
+STEPS: dict[str, Callable[[Workspace, str, argparse.Namespace], None]] = {
+    "write": write,
+    "ingest": ingest,
+    "suite": suite,
+}
 
 if __name__ == "__main__":
     main()

@@ -20,16 +20,16 @@ OUTFIT = 5
 """Products of an outfit."""
 
 
-def writers(rows: int) -> dict[str, Callable[[Path], None]]:
-    """A writer of each format, each of some `rows` items."""
-    made = content(rows)
-    return {
-        "xc": lambda folder: xc.write(folder, made),
-        "mm_amazon": lambda folder: mm_amazon.write(folder, made),
-        "lf": lambda folder: lf.write(folder, made, contents=True),
-        "polyvore": lambda folder: polyvore.write(folder, outfits(rows)),
-        "a2q": lambda folder: a2q.write(folder, log(rows)),
+def write(folder: Path, name: str, rows: int) -> None:
+    """A catalogue in the format of that name, of some `rows` items."""
+    writers: dict[str, Callable[[], None]] = {
+        "xc": lambda: xc.write(folder, content(rows)),
+        "mm_amazon": lambda: mm_amazon.write(folder, content(rows)),
+        "lf": lambda: lf.write(folder, content(rows), contents=True),
+        "polyvore": lambda: polyvore.write(folder, outfits(rows)),
+        "a2q": lambda: a2q.write(folder, log(rows)),
     }
+    writers[name]()
 
 
 def content(rows: int, seed: int = 0) -> Any:
