@@ -39,6 +39,7 @@ class Ingest(Stage):
 class Encode(Stage):
     image_backbone: str
     image_weights: str
+    image_scaled: Annotated[int, Field(ge=0)]
     text_backbone: str
     text_vocabulary: Positive
     text_width: Positive
@@ -47,8 +48,8 @@ class Encode(Stage):
     text_start: Literal["random", "lsa"]
     max_tokens: Positive
     batch_size: Positive
-
     keep_weights: bool
+
 
 class Pretrain(Stage):
     modalities: list[Literal["image", "text"]] = Field(min_length=1)
@@ -85,8 +86,8 @@ class Pretrain(Stage):
     cluster_leaf: Positive
     mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
-
     keep_weights: bool
+
 
 class Index(Stage):
     kind: Literal["flat", "ivf", "hnsw"]
@@ -118,8 +119,8 @@ class Finetune(Stage):
     encoder_lr: Rate
     weight_decay: float
     warmup: Fraction
-
     keep_weights: bool
+
 
 class Predict(Stage):
     components: list[Literal["ridge", "classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)

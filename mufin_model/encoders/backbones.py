@@ -33,7 +33,12 @@ class Backbones(nn.Module):
         save_model(self.image, str(folder / "image.safetensors"))
         write_json(
             folder / "backbones.json",
-            {"image": self.image.name, "image_size": self.image.size, "max_tokens": self.text.max_tokens},
+            {
+                "image": self.image.name,
+                "image_size": self.image.size,
+                "image_scaled": self.image.scaled,
+                "max_tokens": self.text.max_tokens,
+            },
         )
 
     def fuse(self, device: torch.device) -> None:
@@ -48,7 +53,7 @@ class Backbones(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Backbones:
         config = read_json(folder / "backbones.json")
-        image = ImageEncoder(config["image"], "none", config["image_size"])
+        image = ImageEncoder(config["image"], "none", config["image_size"], config["image_scaled"])
         read_model(image, folder / "image.safetensors")
         return cls(image, TextEncoder.load(folder / "text", config["max_tokens"]))
 

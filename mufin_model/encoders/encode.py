@@ -17,6 +17,7 @@ from mufin_model.catalog.vectors import FILE, Vectors, given, write_unit
 from mufin_model.config import Settings
 from mufin_model.encoders import text as text_encoder
 from mufin_model.encoders.backbones import Backbones, catalog_texts, encode_images, encode_texts, pixels
+from mufin_model.encoders.handmade import WIDTH
 from mufin_model.encoders.image import GIVEN, HANDMADE, ImageEncoder
 from mufin_model.errors import SettingError
 from mufin_model.progress import say
@@ -42,7 +43,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         backbones = Backbones.load(workspace.read(dataset, noun) / "backbones").to(device)
     else:
         backbones = Backbones(
-            ImageEncoder(chosen.image_backbone, chosen.image_weights, catalog.images.size),
+            ImageEncoder(chosen.image_backbone, chosen.image_weights, catalog.images.size, chosen.image_scaled),
             text_encoder.build(chosen, (texts[row] for row in seen)),
         ).to(device)
     with workspace.write(dataset, noun) as folder:
@@ -61,7 +62,11 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             "image": chosen.image_weights == "none" and chosen.image_backbone not in (HANDMADE, GIVEN),
             "text": chosen.text_backbone == text_encoder.OWN,
         }
-        write_json(folder / "meta.json", {"random_weights": random, "images": len(image), "texts": len(text)})
+        seen_by_weights = backbones.image.width - (WIDTH if backbones.image.handmade is not None else 0)
+        write_json(
+            folder / "meta.json",
+            {"random_weights": random, "images": len(image), "texts": len(text), "backbone_width": seen_by_weights},
+        )
     say(f"encoded {len(image):,} images to {image.shape[1]} and {len(text):,} texts to {text.shape[1]} dimensions")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
+from mufin_model.encoders import weights as pretrained
 from mufin_model.encoders.handmade import Handmade
 from mufin_model.errors import SettingError
 
@@ -25,16 +25,17 @@ class ImageEncoder(nn.Module):
 
     Args:
         name: any timm model, `handmade`, or a timm model followed by `+handmade`.
-        weights: "none", "hub" or the path of a .safetensors state dict.
-        size: side of the square input, pixels.
+        weights: "none", "hub", or a file or package of weights (`mufin_model.encoders.weights`).
+        size: side of the stored pictures, pixels.
+        scaled: side to which the timm model sees them enlarged; 0: as they are stored.
 
     Raises:
         SettingError: timm knows no such model, or the weights cannot be had.
     """
 
-    def __init__(self, name: str, weights: str, size: int) -> None:
+    def __init__(self, name: str, weights: str, size: int, scaled: int = 0) -> None:
         super().__init__()
-        self.name, self.size = name, size
+        self.name, self.size, self.scaled = name, size, scaled
         model, plus, extra = name.partition("+")
         if plus and extra != HANDMADE:
             raise SettingError(f"nothing known to add: {extra!r}", where="encode.image_backbone", mend="+handmade")
@@ -46,7 +47,7 @@ class ImageEncoder(nn.Module):
         # Imported here: timm takes seven seconds, and most stages never see an image.
         import timm
 
-        size = self.size
+        size = self.scaled or self.size
         options: dict[str, Any] = {"num_classes": 0, "pretrained": weights == "hub"}
         try:
             try:
@@ -60,10 +61,10 @@ class ImageEncoder(nn.Module):
                 f"cannot make the image backbone {name!r}: {error}",
                 where="encode.image_backbone, encode.image_weights",
                 rows=near,
-                mend="name a timm model; offline, set image_weights to none or a .safetensors path",
+                mend="name a timm model; offline, set image_weights to none or to a file or package of weights",
             ) from error
         if weights not in ("none", "hub"):
-            self._load(backbone, Path(weights))
+            pretrained.load(backbone, timm.create_model(name), weights, self.name)
         config = backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
@@ -81,20 +82,6 @@ class ImageEncoder(nn.Module):
                 mend="choose larger images or another backbone",
             ) from error
 
-    def _load(self, backbone: nn.Module, path: Path) -> None:
-        try:
-            state = load_file(path)
-        except Exception as error:
-            raise SettingError(f"cannot read image weights: {error}", where=f"encode.image_weights, {path}") from error
-        try:
-            missing, _ = backbone.load_state_dict(state, strict=False)
-        except RuntimeError as error:  # equal names of other shapes
-            missing = str(error).splitlines()[1:]
-        if missing:
-            raise SettingError(
-                f"these weights do not fit {self.name}", where=str(path), rows=missing, mend="name their model"
-            )
-
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [n, 3, size, size] to [n, width].
 
@@ -109,7 +96,10 @@ class ImageEncoder(nn.Module):
             )
         parts = []
         if self.backbone is not None:
-            x = (pixels.float() / 255.0 - self.mean) / self.std
+            x = pixels.float() / 255.0
+            if self.scaled and self.scaled != self.size:
+                x = interpolate(x, size=self.scaled, mode="bicubic", align_corners=False).clamp(0, 1)
+            x = (x - self.mean) / self.std
             parts.append(self.backbone(x.contiguous(memory_format=torch.channels_last)))
         if self.handmade is not None:
             parts.append(SCALE * self.handmade(pixels))

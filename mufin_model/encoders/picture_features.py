@@ -34,6 +34,16 @@ def item_features(catalog: Catalog) -> tuple[Features, npt.NDArray[np.bool_]]:
     return mean @ np.concatenate(parts), counts > 0
 
 
+def item_means(catalog: Catalog, each: Features) -> Features:
+    """The mean over each item's images of vectors of all images: float32 [images, F] to [items, F]."""
+    offsets, rows = catalog.item_images()
+    counts = np.diff(offsets)
+    if not len(each):
+        return np.zeros((len(counts), each.shape[1]), np.float32)
+    share = np.repeat(1.0 / np.maximum(counts, 1), counts).astype(np.float32)
+    return csr_matrix((share, rows, offsets), shape=(len(counts), len(each))) @ each
+
+
 def item_ink(catalog: Catalog) -> Features:
     """How each item is drawn: the mean ink statistics of its images (`ink`) and their number, float32 [items, G].
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mufin_model.config import Encode
+from mufin_model.encoders.weights import text_folder
 from mufin_model.errors import SettingError
 
 OWN = "bert"
@@ -109,14 +110,15 @@ def build(settings: Encode, texts: Iterable[str]) -> TextEncoder:
 
     _quiet()
     try:
-        backbone = AutoModel.from_pretrained(settings.text_backbone)
-        tokenizer = AutoTokenizer.from_pretrained(settings.text_backbone)
+        name = text_folder(settings.text_backbone)
+        backbone = AutoModel.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:
         what = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SettingError(
             f"cannot load the text backbone {settings.text_backbone!r}: {what}",
             where="encode.text_backbone",
-            mend=f"name a transformers model or a local folder; offline, {OWN!r} needs neither",
+            mend=f"name a transformers model, a local folder or a package of weights; offline, {OWN!r} needs neither",
         ) from error
     return TextEncoder(backbone, tokenizer, settings.max_tokens)
 

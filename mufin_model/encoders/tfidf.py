@@ -14,17 +14,32 @@ def text_features(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
     Returns:
         CSR float32 [T, F] and [n_test, F]; rows of unit length, or zero.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
+    from scipy.sparse import hstack
     from sklearn.preprocessing import normalize
 
-    options: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
-    union = make_union(
-        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **options),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **options),
-    )
+    both = [fit(train, test) for fit in (word_features, character_features)]
+    if any(known is None for known, _ in both):
+        return None, None
+    known, asked = (normalize(hstack(parts, format="csr")) for parts in zip(*both, strict=True))
+    return known, asked
+
+
+def word_features(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
+    """TF-IDF of words (1-2); otherwise as `text_features`."""
+    return _fit(train, test, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+
+
+def character_features(train: Sequence[str], test: Sequence[str]) -> tuple[Any, Any]:
+    """TF-IDF of characters within words (2-4); otherwise as `text_features`."""
+    return _fit(train, test, analyzer="char_wb", ngram_range=(2, 4))
+
+
+def _fit(train: Sequence[str], test: Sequence[str], **options: Any) -> tuple[Any, Any]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32, **options)
     try:
-        features = union.fit_transform(train)
+        known = vectorizer.fit_transform(train)
     except ValueError:  # scikit-learn's "empty vocabulary"
         return None, None
-    return normalize(features.tocsr()), normalize(union.transform(test).tocsr())
+    return known.tocsr(), vectorizer.transform(test).tocsr()

@@ -35,6 +35,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     scorer = Scorer(
         catalog,
+        workspace.read(dataset, "encoder_embeddings"),
         workspace.read(dataset, "pretrained_model"),
         workspace.read(dataset, "anns_index"),
         workspace.read(dataset, "finetuned_classifiers"),

@@ -152,3 +152,38 @@ def test_augment_shifts_and_no_more() -> None:
     assert len(found) > 10
     flat = torch.full((2, 3, 5, 5), 7, dtype=torch.uint8)
     assert torch.equal(augment(flat), flat)
+
+
+def test_weights_from_a_package_fit_by_order(tmp_path: Path, monkeypatch) -> None:
+    """As written by another implementation: other names, the same order and shapes; of a package that is never run."""
+    import timm
+
+    package = tmp_path / "some_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit")
+    whole = timm.create_model("test_byobnet")
+    state = {f"layer{at}": tensor for at, tensor in enumerate(whole.state_dict().values())}
+    torch.save(state, package / "models" / "net.pth")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    got = ImageEncoder("test_byobnet", "some_weights", 16)
+    assert got.backbone is not None
+    for name, tensor in got.backbone.state_dict().items():
+        torch.testing.assert_close(tensor, whole.state_dict()[name])
+    torch.save(dict(reversed(state.items())), package / "models" / "net.pth")
+    with pytest.raises(SettingError, match="do not fit"):
+        ImageEncoder("test_byobnet", "some_weights", 16)
+    torch.save(state, package / "models" / "other.pth")
+    with pytest.raises(SettingError, match="2 files of weights"):
+        ImageEncoder("test_byobnet", "some_weights", 16)
+
+
+def test_pictures_are_enlarged_to_what_the_weights_know() -> None:
+    torch.manual_seed(1)
+    plain, enlarged = ImageEncoder("test_byobnet", "none", 16), ImageEncoder("test_byobnet", "none", 16, 32)
+    enlarged.load_state_dict(plain.state_dict())
+    pixels = torch.randint(0, 255, (2, 3, 16, 16), dtype=torch.uint8)
+    seen: list[tuple[int, ...]] = []
+    assert enlarged.backbone is not None
+    enlarged.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    assert enlarged.eval()(pixels).shape == plain.eval()(pixels).shape
+    assert seen == [(2, 3, 32, 32)]

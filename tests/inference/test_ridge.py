@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from mufin_model.artefacts import read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.handmade import ink
-from mufin_model.inference.ridge import FORMS, PENALTY, Features, Form, Ridge
+from mufin_model.inference.ridge import DIAGONAL, FORMS, Features, Form, Ridge
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +22,31 @@ def catalog(built) -> Catalog:
     return Catalog.load(built.noun("raw_descriptors"))
 
 
+CPU = torch.device("cpu")
+
+
 @pytest.fixture(scope="module")
-def features(catalog: Catalog) -> Features:
-    return Features(catalog, catalog.rows("train"))
+def encoded(built, tmp_path_factory) -> Path:
+    """Embeddings as of pretrained weights: random ones serve the equations as well."""
+    folder = tmp_path_factory.mktemp("encoded")
+    for name in ("image.npy", "text.npy"):
+        shutil.copyfile(built.noun("encoder_embeddings") / name, folder / name)
+    meta = read_json(built.noun("encoder_embeddings") / "meta.json")
+    write_json(folder / "meta.json", meta | {"random_weights": {"image": False, "text": False}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def features(catalog: Catalog, encoded: Path) -> Features:
+    return Features(catalog, encoded, catalog.rows("train"), CPU)
+
+
+def test_embeddings_of_random_weights_are_left_out(catalog: Catalog, features: Features, built) -> None:
+    plain = Features(catalog, built.noun("encoder_embeddings"), catalog.rows("train"), CPU)
+    assert not plain.sentences.any()
+    assert not plain.images.any()
+    assert features.sentences.any()
+    assert features.images.any()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -28,19 +54,23 @@ def test_scores_solve_the_ridge_equations(catalog: Catalog, features: Features, 
     rows, links = catalog.rows("train"), catalog.links("train")
     kernel = features.kernel(rows, rows, form, ("text", "image")).double().numpy()
     assert np.allclose(kernel, kernel.T, atol=1e-5)
-    weights = np.linalg.solve(kernel + PENALTY * np.eye(len(rows)), links.toarray())
+    kernel *= DIAGONAL / kernel.diagonal().mean()
+    scale = DIAGONAL / features.kernel(rows, rows, form, ("text", "image")).diagonal().mean().item()
+    weights = np.linalg.solve(kernel + form.penalty * np.eye(len(rows)), links.toarray()) * scale
     asked = catalog.rows("val")
     expected = features.kernel(asked, rows, form, ("text", "image")).double().numpy() @ weights
     got = Ridge(features, rows, links, form)(asked, ("text", "image"))
     np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_a_masked_modality_is_not_looked_at(catalog: Catalog) -> None:
+def test_a_masked_modality_is_not_looked_at(catalog: Catalog, encoded: Path) -> None:
     rows, links = catalog.rows("train"), catalog.links("train")
-    ridge = Ridge(Features(catalog, rows), rows, links, FORMS[1])
+    ridge = Ridge(Features(catalog, encoded, rows, CPU), rows, links, FORMS[1])
     asked = catalog.rows("test")[:20]
     before = {seen: ridge(asked, seen) for seen in (("text",), ("image",), ("text", "image"))}
-    ridge.features.text = csr_matrix(ridge.features.text.shape, dtype=np.float32)
+    for name in ("words", "characters"):
+        setattr(ridge.features, name, csr_matrix(getattr(ridge.features, name).shape, dtype=np.float32))
+    ridge.features.sentences = torch.zeros_like(ridge.features.sentences)
     np.testing.assert_array_equal(ridge(asked, ("image",)), before["image",])
     assert np.abs(ridge(asked, ("text",)) - before["text",]).max() > 1e-3
     assert np.abs(before["text", "image"] - before["text",]).max() > 1e-3
@@ -52,11 +82,13 @@ def test_an_item_with_nothing_scores_zero(catalog: Catalog, features: Features) 
     np.testing.assert_array_equal(scores, np.zeros_like(scores))
 
 
-def test_texts_without_words(catalog: Catalog) -> None:
+def test_texts_without_words(catalog: Catalog, encoded: Path) -> None:
     silent = Catalog.load(catalog.folder)
     silent.items = silent.items.with_columns(text=pl.lit(""))
     rows = catalog.rows("train")
-    scores = Ridge(Features(silent, rows), rows, catalog.links("train"), FORMS[0])(rows[:5], ("text", "image"))
+    scores = Ridge(Features(silent, encoded, rows, CPU), rows, catalog.links("train"), FORMS[0])(
+        rows[:5], ("text", "image")
+    )
     assert np.isfinite(scores).all()
 
 

@@ -28,7 +28,8 @@ def catalog(built) -> Catalog:
 
 @pytest.fixture(scope="module")
 def scorer(built, catalog: Catalog) -> Scorer:
-    folders = [built.noun(n) for n in ("pretrained_model", "anns_index", "finetuned_classifiers")]
+    nouns = "encoder_embeddings", "pretrained_model", "anns_index", "finetuned_classifiers"
+    folders = [built.noun(n) for n in nouns]
     return Scorer(catalog, *folders, built.settings.predict)
 
 

@@ -30,8 +30,8 @@ def tuned(built, tmp_path_factory):
 
 def scorer(small, settings=None, finetuned=None) -> Scorer:
     catalog = Catalog.load(small.noun("raw_descriptors"))
-    folders = small.noun("pretrained_model"), small.noun("anns_index"), finetuned or small.noun("finetuned_classifiers")
-    return Scorer(catalog, *folders, small.settings.predict)
+    folders = [small.noun(n) for n in ("encoder_embeddings", "pretrained_model", "anns_index")]
+    return Scorer(catalog, *folders, finetuned or small.noun("finetuned_classifiers"), small.settings.predict)
 
 
 def test_backbones_and_projections_move(tuned, built) -> None:
