@@ -36,6 +36,7 @@ def describe(workspace: Workspace, stage: Stage) -> Metadata:
     }
     if (seconds := workspace.seconds(stage.dataset).get(stage.noun)) is not None:
         told["seconds"] = float(seconds)
+    told |= {name: float(figure) for name, figure in workspace.usage(stage.dataset, stage.noun).items()}
     for path in files[:LISTED]:
         reader = READERS.get(path.name) or READERS.get(path.suffix)
         if reader and not (path.suffix == ".json" and path.parent != folder):

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +131,17 @@ class Workspace:
         folder = self.dataset(dataset) / ".state"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "seconds.json", self.seconds(dataset) | {noun: round(seconds, 1)})
+
+    def usage(self, dataset: str, noun: str) -> dict[str, float]:
+        """Peak memory, and the GPU's, of a stage's last complete run on this machine (mufin_model/usage.py)."""
+        path = self.dataset(dataset) / ".state" / f"usage.{noun}.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def used(self, dataset: str, noun: str, figures: Mapping[str, float]) -> None:
+        """Note what a stage's run used."""
+        folder = self.dataset(dataset) / ".state"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / f"usage.{noun}.json", dict(figures))
 
 
 @contextmanager

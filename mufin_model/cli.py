@@ -19,6 +19,7 @@ import typer
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
 from mufin_model.progress import main_rank
+from mufin_model.usage import measured
 
 app = typer.Typer(
     name="mufin",
@@ -81,9 +82,11 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     began = time.monotonic()
-    importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
+    with measured() as figures:
+        importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
     if main_rank():
         workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
+        workspace.used(dataset, NOUNS[verb], figures)
 
 
 def _add(verb: str, text: str) -> None:
