@@ -7,13 +7,17 @@ are one act, and each knows what the other did.
 # No `from __future__ import annotations`: Dagster reads the annotation of `config` itself.
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
 
-from mufin_dagster import execution, params, pipeline, process, versioning
+from mufin_dagster import execution, params, pipeline, process, retries, run_tags, versioning
+from mufin_dagster.conditions import when_an_input_changed
 from mufin_dagster.describe import describe
+from mufin_dagster.identity import TAG, identity
 from mufin_dagster.pipeline import Locked, Stage
+from mufin_dagster.settings import Automation, automation
 from mufin_model.artefacts import CATALOG, Workspace
 from mufin_model.errors import MufinError, SettingError
 
@@ -31,7 +35,9 @@ class StageConfig(dg.Config):
 def build(workspace: Workspace, stages: Sequence[Stage]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """All assets: each dataset's catalogue, which its owner writes, and its stages."""
     datasets = dict.fromkeys(stage.dataset for stage in stages)
-    return [*(_catalog(dataset) for dataset in datasets), *(_asset(workspace, stage, stages) for stage in stages)]
+    settings = automation(workspace.params)
+    made = (_asset(workspace, stage, stages, settings) for stage in stages)
+    return [*(_catalog(dataset) for dataset in datasets), *made]
 
 
 def key(stage: Stage) -> dg.AssetKey:
@@ -49,6 +55,8 @@ def event_tags(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locke
         "dagster/data_version_is_user_provided": "true",
         "dagster/code_version": mine.code_version,
     }
+    if same := identity(stage, stages, locked):
+        tags[TAG] = same
     by_key = {other.key: other for other in stages}
     for parent in pipeline.parents(stage, stages):
         name = dg.AssetKey(list(parent)).to_user_string()
@@ -87,8 +95,10 @@ def _catalog(dataset: str) -> dg.AssetSpec:
     )
 
 
-def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage]) -> dg.AssetsDefinition:
+def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage], settings: Automation) -> dg.AssetsDefinition:
     need = execution.Need.of(stage.meta)
+    # a catalogue's new version is the sensor `new_data`'s affair, which chooses between refresh and retraining
+    first = (stage.dataset, CATALOG) in pipeline.parents(stage, stages)
 
     @dg.asset(
         key=key(stage),
@@ -102,14 +112,23 @@ def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage]) -> dg.As
         code_version=stage.code_version,
         pool="gpu" if need.gpu else None,
         op_tags=execution.op_tags(need),
+        automation_condition=None if first else when_an_input_changed(),
+        retry_policy=retries.policy(settings),
+        freshness_policy=_freshness(settings) if stage.meta.get("fresh") else None,
     )
     def asset(context: dg.AssetExecutionContext, config: StageConfig) -> dg.MaterializeResult:
         try:
             return _materialize(context, config, workspace, stage.address)
         except MufinError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), allow_retries=retries.may_pass(error)) from error
 
     return asset
+
+
+def _freshness(settings: Automation) -> dg.FreshnessPolicy:
+    """Of what people look at: it warns, then fails, when it was not brought up to date for so long."""
+    hours = settings.fresh_hours
+    return dg.FreshnessPolicy.time_window(timedelta(hours=hours), warn_window=timedelta(hours=0.9 * hours))
 
 
 def _materialize(
@@ -118,6 +137,7 @@ def _materialize(
     root = workspace.root
     now = _stage(workspace, address)
     _override(context, workspace, now, config.settings)
+    _tag(context, workspace, now.dataset)
     why = versioning.status(root, address).get(address, [])
     if why or config.force:
         context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
@@ -148,6 +168,13 @@ def _stage(workspace: Workspace, address: str) -> Stage:
     raise SettingError(f"no stage {address} any more", where="dvc.yaml", mend="reload the code location")
 
 
+def _tag(context: dg.AssetExecutionContext, workspace: Workspace, dataset: str) -> None:
+    """Name what a run launched by hand is of; one that was asked for by a sensor has its tags already."""
+    known = context.run.tags
+    if "mufin/data" not in known:
+        context.instance.add_run_tags(context.run.run_id, run_tags.tags(workspace, [dataset], named=True))
+
+
 def _override(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, settings: Sequence[str]) -> None:
     own = {key.split(".")[0] for key in stage.params} - {"per_dataset"}
     for text in settings:
@@ -173,11 +200,8 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
 
     env = versioning.environment(workspace.root) | {versioning.IN_STAGE: stage.address}
     ended = process.run(stage.cmd, cwd=workspace.root, env=env, forward=forward)
-    if ended.error:
-        raise dg.Failure(ended.error, allow_retries=False)
     if ended.code:
-        how = f"was killed by signal {-ended.code}" if ended.code < 0 else f"ended with code {ended.code}"
-        raise dg.Failure(f"`{stage.cmd}` {how}; its last lines:\n{ended.tail}")
+        raise retries.ended(stage.cmd, ended)
 
 
 def _unchanged(before: Stage, after: Stage) -> None:

@@ -1,87 +1,124 @@
-"""What runs by itself: the nightly retraining, and the sensor that tells Dagster what DVC did outside of it."""
+"""What starts runs by itself: the clock, new data, and a changed input. Off until someone turns it on.
+
+nightly     retrains each dataset by the clock
+new_data    a catalogue's pointer changed (mufin add --replace, dvc add, git pull): refresh, or retrain
+automation  an artefact changed: what depends on it, and nothing else
+versions    after a run that passed: its pointers committed, where the settings want it
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import json
 
 import dagster as dg
 
-from mufin_dagster import assets, pipeline
-from mufin_dagster.describe import describe
-from mufin_dagster.pipeline import Stage
+from mufin_dagster import jobs, pipeline
+from mufin_dagster.jobs import REFRESH, RETRAIN
+from mufin_dagster.run_tags import DATASET, JOB
+from mufin_dagster.settings import Automation
+from mufin_dagster.sync import UNDER_WAY
 from mufin_model.artefacts import Workspace
 
-SYNC_SECONDS = 15
+WATCH_SECONDS = 30
 
 
-def retrain() -> dg.UnresolvedAssetJobDefinition:
-    """Every stage of every dataset with its checks; what DVC finds up to date is passed over."""
-    return dg.define_asset_job(
-        "retrain", selection=dg.AssetSelection.all(), description="Bring every dataset up to date."
-    )
+def schedule_status(settings: Automation) -> dg.DefaultScheduleStatus:
+    return dg.DefaultScheduleStatus.RUNNING if settings.enabled else dg.DefaultScheduleStatus.STOPPED
 
 
-def nightly(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """The retraining by the clock; off until someone turns it on. MUFIN_RETRAIN_CRON sets the hour."""
-    return dg.ScheduleDefinition(
+def sensor_status(settings: Automation) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if settings.enabled else dg.DefaultSensorStatus.STOPPED
+
+
+def nightly(
+    workspace: Workspace, settings: Automation, retrain: dg.UnresolvedAssetJobDefinition
+) -> dg.ScheduleDefinition:
+    """The retraining by the clock, one run a dataset."""
+
+    @dg.schedule(
         name="nightly",
-        job=job,
-        cron_schedule=os.environ.get("MUFIN_RETRAIN_CRON", "0 3 * * *"),
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Retrain every night. Turn it on here; MUFIN_RETRAIN_CRON moves it.",
+        job=retrain,
+        cron_schedule=settings.retrain,
+        execution_timezone=settings.timezone,
+        default_status=schedule_status(settings),
+        description="Retrains each dataset; automation.retrain in params.yaml sets the hour.",
     )
+    def schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        stages = pipeline.load(workspace.root)
+        at = context.scheduled_execution_time.isoformat()
+        datasets = dict.fromkeys(stage.dataset for stage in stages)
+        return [jobs.request(workspace, stages, name, RETRAIN, f"{at} {name}") for name in datasets]
+
+    return schedule
 
 
-def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
-    """After `dvc repro`, `dvc checkout` or `dvc add` in a shell: the same events in Dagster, without a run."""
+def new_data(
+    workspace: Workspace, settings: Automation, targets: list[dg.UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """A run for each dataset whose catalogue is newer than what was ingested.
+
+    A version is asked for once: one that broke a rule is not tried again until it is replaced. A run of the dataset
+    under way is waited for.
+    """
 
     @dg.sensor(
-        name="dvc_lock_sync",
-        minimum_interval_seconds=SYNC_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports what DVC did outside Dagster, so that both call the same stages stale.",
+        name="new_data",
+        jobs=targets,
+        minimum_interval_seconds=WATCH_SECONDS,
+        default_status=sensor_status(settings),
+        description="A new DVC version of a catalogue starts a refresh (or what automation.new_data says).",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        if context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
-            return dg.SkipReason("a run is under way and reports what it does itself")
-        events = outside_events(context.instance, workspace, pipeline.load(workspace.root))
-        return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows all that DVC recorded")
+        stages = pipeline.load(workspace.root)
+        # `count` makes each request's key its own: the same version may come back after another
+        asked: dict[str, str] = json.loads(context.cursor or "{}")
+        count = int(asked.get("", "0"))
+        busy = {run.tags.get(DATASET) for run in context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))}
+        requests = []
+        behind = jobs.behind(workspace, stages)
+        for dataset, version in behind.items():
+            if asked.get(dataset) == version or dataset in busy:
+                continue
+            count += 1
+            requests.append(jobs.request(workspace, stages, dataset, settings.new_data, f"{count} {dataset} {version}"))
+            asked[dataset] = version
+        asked = {name: version for name, version in asked.items() if name in behind} | {"": str(count)}
+        told = dg.SkipReason("every catalogue is taken up, or its run is asked for") if not requests else None
+        return dg.SensorResult(run_requests=requests, skip_reason=told, cursor=json.dumps(asked))
 
     return sensor
 
 
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+def changed_inputs(settings: Automation) -> dg.AutomationConditionSensorDefinition:
+    """Runs what the conditions ask for. Catalogues are left to `new_data`, which chooses the job."""
+    return dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        default_status=sensor_status(settings),
+        run_tags={JOB: "automation"},
+        description="A changed artefact makes what depends on it anew, and nothing else.",
+    )
 
 
-def outside_events(
-    instance: dg.DagsterInstance, workspace: Workspace, stages: Sequence[Stage]
-) -> list[dg.AssetMaterialization]:
-    """What DVC has recorded and Dagster does not know yet."""
-    catalogs = [
-        assets.catalog_event(instance, workspace, dataset) for dataset in dict.fromkeys(s.dataset for s in stages)
-    ]
-    events = [event for event in catalogs if event]
-    locked = pipeline.read_lock(workspace.root, stages)
-    for stage in stages:
-        if stage.address not in locked:
-            continue
-        tags = assets.event_tags(stage, stages, locked)
-        event = instance.get_latest_materialization_event(assets.key(stage))
-        if event and _versions(event.asset_materialization.tags) == _versions(tags):  # type: ignore[union-attr]
-            continue
-        metadata = {**describe(workspace, stage), "ran": "outside Dagster"}
-        events.append(dg.AssetMaterialization(assets.key(stage), metadata=metadata, tags=tags))
-    return events
+def versions(workspace: Workspace, settings: Automation) -> dg.SensorDefinition:
+    """A version of the data after each automatic run that passed, so that it can be gone back to or rebuilt."""
 
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name="versions",
+        minimum_interval_seconds=WATCH_SECONDS,
+        default_status=sensor_status(settings) if settings.commit else dg.DefaultSensorStatus.STOPPED,
+        description="Commits params.yaml, dvc.lock and the catalogue's pointer after a refresh or retraining.",
+    )
+    def sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        from mufin_dagster.data_versions import commit
 
-def _versions(tags: Mapping[str, str] | None) -> dict[str, str]:
-    """The tags that say what a result was made of; pointers to events are Dagster's own affair."""
-    prefixes = ("dagster/data_version", "dagster/code_version", "dagster/input_data_version/")
-    return {name: value for name, value in (tags or {}).items() if name.startswith(prefixes)}
+        run = context.dagster_run
+        dataset, job = run.tags.get(DATASET), run.tags.get(JOB)
+        if dataset is None or job not in (REFRESH, RETRAIN):
+            return dg.SkipReason("a run by hand: its owner commits")
+        made = commit(workspace, f"{job} {dataset}: run {run.run_id[:8]}", [dataset])
+        context.log.info(f"version {made[:10]}" if made else "nothing has changed since the last version")
+        return None
+
+    return sensor

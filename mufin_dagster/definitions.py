@@ -1,4 +1,4 @@
-"""The code location: assets, checks, job, schedule, sensor and executor put together.
+"""The code location: assets, checks, jobs, schedule, sensors and executor put together.
 
 Loaded by workspace.yaml. Imports neither torch nor Great Expectations: a step that needs them does.
 """
@@ -7,24 +7,35 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mufin_dagster import assets, automation, checks, execution, pipeline
+from mufin_dagster import assets, automation, checks, drops, execution, failures, jobs, pipeline, signatures
+from mufin_dagster import settings as automation_settings
+from mufin_dagster.sync import dvc_lock_sync
 from mufin_model.artefacts import Workspace
 
 workspace = Workspace.find()
+settings = automation_settings.automation(workspace.params)
 stages = pipeline.load(workspace.root)
-retrain = automation.retrain()
-asset_checks = checks.build(stages)
+asset_jobs = jobs.jobs()
+asset_checks = [*checks.build(stages), *signatures.build(workspace, stages, settings)]
+take_in = [drops.job(workspace, settings)] if settings.drop_folder else []
 
 defs = dg.Definitions(
     assets=assets.build(workspace, stages),
     asset_checks=asset_checks,
-    jobs=[retrain],
-    schedules=[automation.nightly(retrain)],
-    sensors=[automation.dvc_lock_sync(workspace)],
+    jobs=[*asset_jobs.values(), *take_in],
+    schedules=[automation.nightly(workspace, settings, asset_jobs[jobs.RETRAIN])],
+    sensors=[
+        dvc_lock_sync(workspace),
+        automation.new_data(workspace, settings, list(asset_jobs.values())),
+        automation.changed_inputs(settings),
+        automation.versions(workspace, settings),
+        *(drops.sensor(workspace, settings, job) for job in take_in),
+        failures.sensor(settings),
+    ],
     executor=execution.executor(with_checks=bool(asset_checks)),
 )
 
 
 def everything() -> dg.JobDefinition:
     """The job of all assets and checks; `mufin materialize` runs a part of it."""
-    return defs.resolve_job_def(retrain.name)
+    return defs.resolve_job_def(jobs.RETRAIN)

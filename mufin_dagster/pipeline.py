@@ -61,6 +61,8 @@ class Locked:
     deps: Mapping[str, str]
     """Path of each artefact read, and its hash."""
     outs: Mapping[str, str]
+    kept: bool
+    """Whether it went on from its own earlier result (`keep_weights`, `keep_split`)."""
 
 
 def load(root: Path) -> tuple[Stage, ...]:
@@ -153,7 +155,16 @@ def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
         code_version=_code_version(cmd, params, {path: md5 for path, md5 in deps.items() if path in stage.code}),
         deps={path: md5 for path, md5 in deps.items() if path in stage.deps},
         outs=outs,
+        kept=_kept(params),
     )
+
+
+def _kept(params: Mapping[str, Any]) -> bool:
+    """Of the settings as recorded; the dataset's own section wins."""
+    merged: dict[str, Any] = {}
+    for key in sorted(params, key=lambda key: key.startswith("per_dataset.")):
+        merged |= params[key] if isinstance(params[key], Mapping) else {}
+    return any(merged.get(name) is True for name in ("keep_weights", "keep_split"))
 
 
 def _code_version(cmd: str, params: Mapping[str, Any], code: Mapping[str, str]) -> str:

@@ -179,6 +179,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     known = raw.pop("datasets", [])
     per_dataset = raw.pop("per_dataset", None) or {}
     presets = raw.pop("presets", None) or {}
+    raw.pop("automation", None)  # what starts runs, and no stage's affair (mufin_dagster/settings.py)
     if dataset not in known:
         raise DatasetError(
             f"no dataset named {dataset!r}",

@@ -7,7 +7,7 @@ import json
 import dagster as dg
 import pytest
 
-from mufin_dagster import assets, automation, pipeline, versioning
+from mufin_dagster import assets, pipeline, sync, versioning
 
 from .conftest import STEPS, Project
 
@@ -29,7 +29,7 @@ def stale(project: Project, instance: dg.DagsterInstance) -> dict[str, str]:
 def events(project: Project, instance: dg.DagsterInstance) -> list[str]:
     """What the sensor reports, after it has been recorded."""
     context = dg.build_sensor_context(instance=instance)
-    told = automation.dvc_lock_sync(project.workspace).evaluate_tick(context).asset_events
+    told = sync.dvc_lock_sync(project.workspace).evaluate_tick(context).asset_events
     for event in told:
         instance.report_runless_asset_event(event)
     return [event.asset_key.to_user_string() for event in told]
