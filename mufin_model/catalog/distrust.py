@@ -20,7 +20,7 @@ from mufin_model.errors import CatalogError
 MAX_IMAGE_BYTES = 256 * 2**20
 """Larger image files are refused unread."""
 BOMB_BYTES, BOMB_RATIO = 2**30, 200
-"""A Parquet file that unfolds to more than both (bytes, times its own size) is refused; text rarely passes 20 times."""
+"""A file that unfolds to more than both (bytes, times its own size) is refused; text rarely passes 20 times."""
 
 DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, ValueError)
 """What polars and pyarrow raise for damaged files; polars' panics are no `Exception`."""
@@ -55,14 +55,31 @@ def open_parquet(file: Path) -> pq.ParquetFile:
         meta = opened.metadata
         unfolded = sum(meta.row_group(group).total_byte_size for group in range(meta.num_row_groups))
         size = file.stat().st_size
-    if unfolded > BOMB_BYTES and unfolded > BOMB_RATIO * size:
+    try:
+        refuse_bomb(file, size, unfolded)
+    except CatalogError:
         opened.close()
+        raise
+    return opened
+
+
+def refuse_bomb(file: Path, size: int, unfolded: int) -> None:
+    """Refuse a packed file that unfolds as no honest one does.
+
+    Args:
+        file: for the error.
+        size: its bytes.
+        unfolded: bytes that it unfolds into, or those unfolded so far.
+
+    Raises:
+        CatalogError: they are too many.
+    """
+    if unfolded > BOMB_BYTES and unfolded > BOMB_RATIO * size:
         raise CatalogError(
             f"{size:,} bytes that unfold into {unfolded:,}: no honest table shrinks so far",
             where=str(file),
-            mend="write it again, or split its columns' repetitions into several files",
+            mend="write it again, or split its repetitions into several files",
         )
-    return opened
 
 
 def read_inside(folder: Path, path: str) -> bytes:

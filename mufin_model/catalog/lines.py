@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mufin_model.catalog.distrust import refuse_bomb
 from mufin_model.errors import CatalogError
 
 BLOCK = 8 * 2**20
@@ -26,12 +27,17 @@ def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
         the number of the block's first line, counted from 1, and its lines.
 
     Raises:
-        CatalogError: the file is missing, no gzip, cut short, or a line has more than MAX_LINE bytes.
+        CatalogError: the file is missing, no gzip, cut short, unfolds as no honest one does, or a line has more than
+            MAX_LINE bytes.
     """
-    number, rest = 1, b""
+    number, rest, unfolded = 1, b"", 0
     try:
         with _open(file) as opened:
+            size = file.stat().st_size
             while data := opened.read(BLOCK):
+                if file.suffix == ".gz":
+                    unfolded += len(data)
+                    refuse_bomb(file, size, unfolded)
                 lines = (rest + data).split(b"\n")
                 rest = lines.pop()
                 if len(rest) > MAX_LINE:

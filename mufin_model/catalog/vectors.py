@@ -152,9 +152,11 @@ def open_vectors(file: Path) -> Vectors:
         array: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError) as error:
+    except Exception as error:  # a damaged header raises anything
         raise CatalogError(
-            f"no readable array of numbers: {str(error)[:300]}", where=str(file), mend="write it with numpy.save"
+            f"no readable array of numbers: {str(error)[:300] or type(error).__name__}",
+            where=str(file),
+            mend="write it with numpy.save",
         ) from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or not array.shape[1]:
         shape = getattr(array, "shape", "no shape")

@@ -7,6 +7,7 @@ train_imgs_384_3_map.npy           the vectors' rows of each item; test_ and lab
 from __future__ import annotations
 
 import pickletools
+import reprlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,15 +90,15 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
             )
             shape, _, dtype = read_header(opened)
             if dtype.hasobject and len(shape) == 1:
-                return _lists(_numbers(opened), shape[0])
+                return _lists(_numbers(opened), shape[0], file.stat().st_size)
         if dtype.kind not in "iu" or len(shape) != 2:
             raise ValueError(f"it holds {dtype} {shape}")
         table = np.load(file, allow_pickle=False).astype(np.int64)
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
-    except (OSError, ValueError, EOFError, MemoryError, SyntaxError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:  # a damaged header raises anything, and so do instructions in a wrong order
         raise CatalogError(
-            f"no readable map of images: {str(error)[:300]}",
+            f"no readable map of images: {str(error)[:300] or type(error).__name__}",
             where=str(file),
             mend="save whole numbers [rows, images at most], -1 where there is none, with numpy.save",
         ) from error
@@ -105,15 +106,17 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
     return np.concatenate([[0], np.cumsum(counts)]), table[table >= 0]
 
 
-def _lists(content: list[Any], height: int) -> tuple[Rows, Rows]:
-    """Bounds and rows of a list whose elements are lists of numbers, or -1 or None for none."""
+def _lists(content: list[Any], height: int, size: int) -> tuple[Rows, Rows]:
+    """Bounds and rows of a list whose elements are lists of numbers, or -1 or None for none; size: the file's."""
     if len(content) != height:
         raise ValueError(f"it has {len(content):,} rows, not the {height:,} of its header")
     bags = [() if bag is None or bag == -1 else bag for bag in content]
     for row, bag in enumerate(bags):
         if not isinstance(bag, list | tuple) or not all(type(number) is int for number in bag):
-            raise ValueError(f"row {row} holds {bag!r:.80}, not a list of whole numbers")
+            raise ValueError(f"row {row} holds {reprlib.repr(bag)}, not a list of whole numbers")
     counts = np.fromiter(map(len, bags), np.int64, len(bags))
+    if counts.sum() > size:  # a number takes two bytes and more, but one list can be referred to again and again
+        raise ValueError(f"{size:,} bytes that unfold into {counts.sum():,} numbers")
     rows = np.fromiter((number for bag in bags for number in bag), np.int64, int(counts.sum()))
     return np.concatenate([[0], np.cumsum(counts)]), rows
 
