@@ -118,7 +118,7 @@ def history(workspace: Workspace, dataset: str) -> list[Version]:
     for line in told.splitlines():
         hash_, date, message = line.split("\t", 2)
         found.append(Version(hash_, date, message, *_hashes(workspace.root, hash_, dataset)))
-    before = [*found[1:], None]
+    before = [*found[1:], None][: len(found)]
     return [
         version
         for version, last in zip(found, before, strict=True)
