@@ -9,11 +9,13 @@ versions    after a run that passed: its pointers committed, where the settings 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import dagster as dg
 
 from mufin_dagster import jobs, pipeline
 from mufin_dagster.jobs import REFRESH, RETRAIN
+from mufin_dagster.pipeline import Stage
 from mufin_dagster.run_tags import DATASET, JOB
 from mufin_dagster.settings import Automation
 from mufin_dagster.sync import UNDER_WAY
@@ -31,9 +33,9 @@ def sensor_status(settings: Automation) -> dg.DefaultSensorStatus:
 
 
 def nightly(
-    workspace: Workspace, settings: Automation, retrain: dg.UnresolvedAssetJobDefinition
+    workspace: Workspace, settings: Automation, loaded: Sequence[Stage], retrain: dg.UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
-    """The retraining by the clock, one run a dataset."""
+    """The retraining by the clock, one run a dataset of those that the code location was `loaded` with."""
 
     @dg.schedule(
         name="nightly",
@@ -46,14 +48,17 @@ def nightly(
     def schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         stages = pipeline.load(workspace.root)
         at = context.scheduled_execution_time.isoformat()
-        datasets = dict.fromkeys(stage.dataset for stage in stages)
+        datasets = dict.fromkeys(stage.dataset for stage in loaded)
         return [jobs.request(workspace, stages, name, RETRAIN, f"{at} {name}") for name in datasets]
 
     return schedule
 
 
 def new_data(
-    workspace: Workspace, settings: Automation, targets: list[dg.UnresolvedAssetJobDefinition]
+    workspace: Workspace,
+    settings: Automation,
+    loaded: Sequence[Stage],
+    targets: Sequence[dg.UnresolvedAssetJobDefinition],
 ) -> dg.SensorDefinition:
     """A run for each dataset whose catalogue is newer than what was ingested.
 
@@ -75,7 +80,9 @@ def new_data(
         count = int(asked.get("", "0"))
         busy = {run.tags.get(DATASET) for run in context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))}
         requests = []
-        behind = jobs.behind(workspace, stages)
+        # a dataset added since the code location was loaded has no assets to run yet
+        assets = {stage.dataset for stage in loaded}
+        behind = {name: version for name, version in jobs.behind(workspace, stages).items() if name in assets}
         for dataset, version in behind.items():
             if asked.get(dataset) == version or dataset in busy:
                 continue

@@ -61,6 +61,48 @@ def materialize(
 
 @app.command(rich_help_panel=PROJECT)
 @guarded
+def refresh(datasets: Datasets = None) -> None:
+    """Take new items and labels in with the weights there are; no training."""
+    _job("refresh", datasets)
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def retrain(datasets: Datasets = None) -> None:
+    """Train anew what DVC finds changed, a refresh before it included."""
+    _job("retrain", datasets)
+
+
+def _job(name: str, datasets: list[str] | None) -> None:
+    from mufin_dagster.jobs import overrides
+    from mufin_dagster.materialize import materialize as materialize_stages
+
+    passed = materialize_stages(Workspace.find(), datasets or [], [], overrides(name))
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
+def backfill(
+    revs: Annotated[list[str], typer.Argument(help="Past versions: commits, by any of git's names.")],
+    datasets: Datasets = None,
+) -> None:
+    """Make past versions again beside the present one; exit code 1 where one comes out other than recorded."""
+    from mufin_dagster.backfill import rebuild
+    from mufin_dagster.data_versions import known
+
+    workspace = Workspace.find()
+    exact = True
+    for rev in revs:
+        for name in known(workspace, datasets or []):
+            done = rebuild(workspace, rev, name, lambda line: print(line, flush=True))
+            exact &= done.exact
+            print(done, f"report: {done.report}" if done.report else "", sep="\n", flush=True)
+    raise typer.Exit(0 if exact else 1)
+
+
+@app.command(rich_help_panel=PROJECT)
+@guarded
 def status(datasets: Datasets = None) -> None:
     """Which stages are fresh, stale (and why) or missing."""
     from mufin_dagster import status as stages

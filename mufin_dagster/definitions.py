@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mufin_dagster import assets, automation, checks, drops, execution, failures, jobs, pipeline, signatures
+from mufin_dagster import assets, automation, backfill, checks, drops, execution, failures, jobs, pipeline, signatures
 from mufin_dagster import settings as automation_settings
 from mufin_dagster.sync import dvc_lock_sync
 from mufin_model.artefacts import Workspace
@@ -15,18 +15,18 @@ from mufin_model.artefacts import Workspace
 workspace = Workspace.find()
 settings = automation_settings.automation(workspace.params)
 stages = pipeline.load(workspace.root)
-asset_jobs = jobs.jobs()
+asset_jobs = jobs.jobs(stages)
 asset_checks = [*checks.build(stages), *signatures.build(workspace, stages, settings)]
 take_in = [drops.job(workspace, settings)] if settings.drop_folder else []
 
 defs = dg.Definitions(
     assets=assets.build(workspace, stages),
     asset_checks=asset_checks,
-    jobs=[*asset_jobs.values(), *take_in],
-    schedules=[automation.nightly(workspace, settings, asset_jobs[jobs.RETRAIN])],
+    jobs=[*asset_jobs.values(), *take_in, backfill.job(workspace)],
+    schedules=[automation.nightly(workspace, settings, stages, asset_jobs[jobs.RETRAIN])],
     sensors=[
         dvc_lock_sync(workspace),
-        automation.new_data(workspace, settings, list(asset_jobs.values())),
+        automation.new_data(workspace, settings, stages, list(asset_jobs.values())),
         automation.changed_inputs(settings),
         automation.versions(workspace, settings),
         *(drops.sensor(workspace, settings, job) for job in take_in),

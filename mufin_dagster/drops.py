@@ -19,10 +19,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from mufin_dagster import datasets, retries
+from mufin_dagster import datasets, retries, versioning
 from mufin_dagster.automation import sensor_status
 from mufin_dagster.run_tags import DATASET, JOB
 from mufin_dagster.settings import Automation
+from mufin_dagster.sync import UNDER_WAY
 from mufin_model.artefacts import Workspace
 from mufin_model.config import read
 from mufin_model.errors import CatalogError, MufinError
@@ -95,6 +96,11 @@ def take_in(workspace: Workspace, folder: Path, name: str) -> str:
     Raises:
         MufinError: it is refused, and lies in `.refused/` with the reason; the earlier catalogue stays.
     """
+    with versioning.exclusive(workspace.root, f"drop.{name}"):
+        return _take_in(workspace, folder, name)
+
+
+def _take_in(workspace: Workspace, folder: Path, name: str) -> str:
     taking = folder / TAKING / name
     taking.parent.mkdir(exist_ok=True)
     if (folder / name).is_dir():
@@ -112,6 +118,12 @@ def take_in(workspace: Workspace, folder: Path, name: str) -> str:
         raise
     shutil.rmtree(taking)
     return "a new dataset: reload the code location to see its assets" if new else "a new version of its catalogue"
+
+
+def left(folder: Path) -> dict[str, int]:
+    """What a run moved to `.taking/` and did not end with, and when: the run was killed."""
+    taking = folder / TAKING
+    return {path.name: path.stat().st_mtime_ns for path in sorted(taking.iterdir())} if taking.is_dir() else {}
 
 
 def _refuse(folder: Path, taking: Path, reason: str) -> None:
@@ -160,13 +172,18 @@ def sensor(workspace: Workspace, settings: Automation, take: dg.JobDefinition) -
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         seen = {name: (told[0], told[1]) for name, told in json.loads(context.cursor or "{}").items()}
         done, since = complete(drops(folder), seen, time.time(), settings.drop_quiet)
+        keys = {drop.name: f"{drop.name} {drop.signature} {since[drop.name][1]}" for drop in done}
+        runs = context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY, tags={JOB: TAKE_IN}))
+        busy = {run.tags.get(DATASET) for run in runs}
+        # asked for once more: a run key is used once
+        again = {name: f"{name} left {at}" for name, at in left(folder).items() if name not in {*since, *busy}}
         requests = [
             dg.RunRequest(
-                run_key=f"{drop.name} {drop.signature} {since[drop.name][1]}",
-                run_config={"ops": {"take_drop": {"config": {"name": drop.name}}}},
-                tags={JOB: TAKE_IN, DATASET: drop.name},
+                run_key=key,
+                run_config={"ops": {"take_drop": {"config": {"name": name}}}},
+                tags={JOB: TAKE_IN, DATASET: name},
             )
-            for drop in done
+            for name, key in {**again, **keys}.items()
         ]
         waiting = [name for name in since if name not in {drop.name for drop in done}]
         told = f"still being copied: {', '.join(waiting)}" if waiting else "the drop folder is empty"

@@ -1,4 +1,4 @@
-"""The sensor that tells of runs that failed, and freshness that did."""
+"""The sensor that tells of runs that failed."""
 
 from __future__ import annotations
 

@@ -26,14 +26,19 @@ KEPT = {
 RETRAIN, REFRESH = "retrain", "refresh"
 
 
-def jobs() -> dict[str, dg.UnresolvedAssetJobDefinition]:
-    """Both jobs, by name; each over all datasets, of which a run may take a part."""
+def jobs(stages: Sequence[Stage]) -> dict[str, dg.UnresolvedAssetJobDefinition]:
+    """Both jobs, by name; each over all datasets, of which a run may take a part.
+
+    Their settings are the default config, so that a run launched in the UI is what the job's name says.
+    """
     told = {
         RETRAIN: "Train every dataset anew, with its checks; what DVC finds up to date is passed over.",
         REFRESH: "New items and labels encoded, indexed and scored with the weights there are; no training.",
     }
     return {
-        name: dg.define_asset_job(name, selection=dg.AssetSelection.all(), description=text)
+        name: dg.define_asset_job(
+            name, selection=dg.AssetSelection.all(), description=text, config=run_config(stages, name)
+        )
         for name, text in told.items()
     }
 
@@ -46,8 +51,12 @@ def overrides(job: str) -> list[str]:
 def run_config(stages: Sequence[Stage], job: str) -> dict[str, Any]:
     """The run's config: each stage that learns is told whether to keep what it learnt."""
     told = dict(zip(KEPT, overrides(job), strict=True))
-    keys = {stage: dg.AssetKey(list(stage.key)).to_python_identifier() for stage in stages if stage.noun in KEPT}
-    return {"ops": {op: {"config": {"settings": [told[stage.noun]]}} for stage, op in keys.items()}}
+    ops = {
+        dg.AssetKey(list(stage.key)).to_python_identifier(): {"config": {"settings": [told[stage.noun]]}}
+        for stage in stages
+        if stage.noun in KEPT
+    }
+    return {"ops": ops}
 
 
 def trained(workspace: Workspace, dataset: str) -> bool:
