@@ -106,19 +106,10 @@ class Workspace:
             DiskError: there is no room for it.
         """
         final = self.path(dataset, noun)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        for left in final.parent.glob(f".{noun}.*"):
-            if not _alive(int(left.suffix[1:])):
-                shutil.rmtree(left, ignore_errors=True)  # another process may tidy up as well
-        aside = final.parent / f".{noun}.{os.getpid()}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
+        with aside(final.parent, noun) as folder:
             with disk(final):
-                yield aside
-            swap(aside, final)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+                yield folder
+            swap(folder, final)
         shutil.rmtree(self.dataset(dataset) / ".state" / noun, ignore_errors=True)
 
     def seconds(self, dataset: str) -> dict[str, float]:
@@ -142,6 +133,25 @@ class Workspace:
         folder = self.dataset(dataset) / ".state"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"usage.{noun}.json", dict(figures))
+
+
+@contextmanager
+def aside(parent: Path, name: str) -> Iterator[Path]:
+    """An empty folder `.<name>.<pid>` to fill and move away; what is left in it at the end goes.
+
+    What a dead process left under such a name goes first.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{name}.*"):
+        if not _alive(int(left.suffix[1:])):
+            shutil.rmtree(left, ignore_errors=True)  # another process may tidy up as well
+    folder = parent / f".{name}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Scorer:
         bags = self.pretrained.bags(catalog)
         tuned = self.finetuned
         self.side = label_side(tuned.ranker, bags, tuned.image, tuned.text, catalog.n_seen)
+        self.memories: dict[tuple[str, ...], tuple[VectorIndex, sparse.csr_matrix]] = {}
         self.ridges: dict[tuple[str, ...], Ridge] = {}
         self.ridge_features, self.ridge_form = self._ridge_form() if "ridge" in settings.components else (None, None)
         counts = catalog.label_counts()
@@ -74,33 +75,46 @@ class Scorer:
             modalities: what of the items' bags is seen.
         """
         bags = self._bags(modalities)
-        queries = self._embed(items, bags)
+        ridge = self._ridge(memory)
+
+        def classify(candidates: np.ndarray) -> np.ndarray:
+            tuned = self.finetuned
+            return score_shortlists(tuned.ranker, bags, tuned.image, tuned.text, self.side, items, candidates)
+
+        scores = None if ridge is None else ridge(items, modalities)
+        return self.rank(self._embed(items, bags), memory, classify, scores)
+
+    def rank(
+        self,
+        queries: np.ndarray,
+        memory: Sequence[str],
+        classify: Callable[[np.ndarray], np.ndarray],
+        ridge: np.ndarray | None = None,
+    ) -> Scored:
+        """Candidates and scores of embedded items, whether or not they are the catalogue's.
+
+        Args:
+            queries: unit vectors float32 [n, D].
+            memory: as above.
+            classify: the classifier's scores float32 [n, S] of candidates int64 [n, S].
+            ridge: its scores of every label, float32 [n, n_seen].
+        """
         _, shortlist = self.index.search(queries, self.settings.shortlist)
         wanted = self.settings.components
-        near = sparse.csr_matrix((len(items), self.catalog.n_seen), dtype=np.float32)
+        near = sparse.csr_matrix((len(queries), self.catalog.n_seen), dtype=np.float32)
         if "neighbours" in wanted:
             near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
         if self.head_index is not None:
             best = self.head_index.search(queries, self.settings.shortlist)[1]
             shortlist = np.concatenate([shortlist, best], axis=1)
-        ridge = self._ridge(memory)
-        scores = None if ridge is None else ridge(items, modalities)
-        if scores is not None:
-            best = torch.from_numpy(scores).topk(min(self.settings.shortlist, scores.shape[1]), dim=1).indices.numpy()
+        if ridge is not None:
+            best = torch.from_numpy(ridge).topk(min(self.settings.shortlist, ridge.shape[1]), dim=1).indices.numpy()
             shortlist = np.concatenate([shortlist, best], axis=1)
         candidates = join(shortlist, near)
         siamese = self._cosines(queries, self.labels, candidates)
         parts = {
-            **({} if scores is None else {"ridge": np.take_along_axis(scores, candidates.clip(min=0), axis=1)}),
-            "classifier": score_shortlists(
-                self.finetuned.ranker,
-                bags,
-                self.finetuned.image,
-                self.finetuned.text,
-                self.side,
-                items,
-                candidates,
-            ),
+            **({} if ridge is None else {"ridge": np.take_along_axis(ridge, candidates.clip(min=0), axis=1)}),
+            "classifier": classify(candidates),
             "siamese": siamese,
             **({} if self.head is None else {"head": self._cosines(queries, self.head, candidates)}),
             "neighbours": look_up(near, candidates),
@@ -155,9 +169,12 @@ class Scorer:
         return self.pretrained.bags(self.catalog, modalities)
 
     def _neighbours(self, queries: np.ndarray, memory: Sequence[str]) -> sparse.csr_matrix:
-        rows, links = self._memory(memory)
-        similarity, nearest = VectorIndex(self.items[rows], FLAT).search(queries, self.settings.neighbours)
-        return neighbour_scores(similarity, nearest, links)
+        key = tuple(memory)
+        if key not in self.memories:
+            rows, links = self._memory(memory)
+            self.memories[key] = VectorIndex(self.items[rows], FLAT), links
+        index, links = self.memories[key]
+        return neighbour_scores(*index.search(queries, self.settings.neighbours), links)
 
     def _cosines(self, queries: np.ndarray, labels: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         out = np.empty(candidates.shape, np.float32)
