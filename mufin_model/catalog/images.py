@@ -56,9 +56,9 @@ def write(folder: Path, source: ImageSource, paths: Iterable[str], size: int) ->
     distinct = list(dict.fromkeys(paths))
     rows: dict[str, int] = {}
     bad: dict[str, str] = {}
-    # Pictures over MAX_PIXELS are refused by `thumbnail` itself; Pillow's warning would say it twice.
+    # Pillow warns of sizes, which `thumbnail` itself refuses, and of damaged tags, of which nothing is used.
     with warnings.catch_warnings(), ImageWriter(folder, size) as store:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")
         encoded = _encode_all(source.stream(distinct), size)
         for path, data, reason in track(encoded, "images", total=len(distinct)):
             if reason:
@@ -105,7 +105,8 @@ def encode(picture: Image.Image) -> bytes:
 def _colours(picture: Image.Image) -> Image.Image:
     """RGB, or RGBA where it has transparency."""
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N", "F"):
-        grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         if picture.mode != "F" and grey.max(initial=0) > 255:
             grey = grey / 257  # 16 bits a sample
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -21,12 +21,15 @@ MARK = "<!-- the table: held against the tests by tests/catalog/test_hostile.py;
 
 
 def outside(workspace: Workspace) -> dict[str, tuple[int, int]]:
-    """Files of the workspace that ingest has no business with: size and time of each."""
-    return {
-        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
+    """Files of the workspace and beside it that ingest has no business with: size and time of each."""
+    within = (
+        path
         for path in sorted(workspace.root.rglob("*"))
         if not {"raw_descriptors", ".state"} & set(path.relative_to(workspace.root).parts) and not path.is_dir()
-    }
+    )
+    beside = sorted(workspace.root.parent.iterdir())
+    told = {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in within}
+    return told | {str(path): (0, path.lstat().st_mtime_ns) for path in beside if path != workspace.root}
 
 
 def told(error: MufinError) -> str:
