@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from PIL import Image, ImageDraw
 
+from mufin_dagster.drift import stability
 from mufin_dagster.quality.expectations import OWN, find
 from mufin_dagster.quality.expectations.near_pictures import MAX_BITS, twin_of_hashes
 from mufin_dagster.quality.expectations.near_texts import twin_of_texts
-from mufin_dagster.quality.expectations.population import stability
 from mufin_dagster.quality.raw_leakage import SIDE, perceptual_hash
 from mufin_dagster.quality.rule import HEAD_SHARE, STABLE, Rule
 from mufin_dagster.quality.validator import judge

@@ -1,9 +1,4 @@
-"""Drift: has a column's distribution moved since the last release? By the population stability index (PSI).
-
-PSI = sum over bins of (now - then) ln(now / then), shares of the rows in bins that cut either population into equal
-parts. (Bins of the earlier one alone would be a single one where it was constant, and nothing could move.) Credit
-scoring's rule of thumb: below 0.1 stable, above 0.25 another population.
-"""
+"""Drift: has a column's distribution moved since the last release? By the population stability index (drift.py)."""
 
 from __future__ import annotations
 
@@ -14,42 +9,14 @@ from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
+from mufin_dagster.drift import stability, terms
 from mufin_dagster.quality.expectations.judged import Found, Judged, whole_frame
-
-PARTS, ROWS_A_PART = 6, 50
-"""Equal parts of a population, fewer where it is small. Two samples of one population, n rows each, have a PSI of
-2 (bins - 1) / n on average: of 300 rows 0.07, of more less."""
 
 NOW, THEN = "now", "release"
 """The values of `era`."""
 
 MOVED = 0.02
 """Part of the index from which on a bin is told as offending."""
-
-
-def stability(then: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bins and the two shares.
-
-    Args:
-        then: earlier values, [n]; now: [m]; neither empty.
-
-    Returns:
-        Edges [k + 1], from the least to the largest value of both; shares of `then` [k] and of
-        `now` [k], none of them zero.
-    """
-    k = int(np.clip(min(len(then), len(now)) // ROWS_A_PART, 2, PARTS))
-    cuts = np.linspace(0, 1, k + 1)[1:-1]
-    # A value that many rows share is an edge once.
-    inner = np.unique([np.quantile(then, cuts), np.quantile(now, cuts)])
-    both = np.concatenate([then, now])
-    edges = np.concatenate([[both.min()], inner, [both.max()]])
-
-    def shares(values: np.ndarray) -> np.ndarray:
-        counts = np.bincount(np.searchsorted(inner, values, side="left"), minlength=len(inner) + 1)
-        # half a row in an empty bin, whose logarithm would be infinite
-        return np.maximum(counts, 0.5) / len(values)
-
-    return edges, shares(then), shares(now)
 
 
 class PopulationStability(TableMetricProvider):
@@ -74,7 +41,7 @@ class PopulationStability(TableMetricProvider):
         if not len(then) or not len(now):
             return Found(0, 0)
         edges, before, after = stability(then, now)
-        parts = (after - before) * np.log(after / before)
+        parts = terms(before, after)
         moved = [place for place in np.argsort(-parts).tolist() if parts[place] >= MOVED]
         rows = [
             {
