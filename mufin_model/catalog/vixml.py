@@ -111,12 +111,16 @@ def _lists(content: list[Any], height: int, size: int) -> tuple[Rows, Rows]:
     if len(content) != height:
         raise ValueError(f"it has {len(content):,} rows, not the {height:,} of its header")
     bags = [() if bag is None or bag == -1 else bag for bag in content]
+    total = 0
     for row, bag in enumerate(bags):
-        if not isinstance(bag, list | tuple) or not all(type(number) is int for number in bag):
-            raise ValueError(f"row {row} holds {reprlib.repr(bag)}, not a list of whole numbers")
+        if isinstance(bag, list | tuple):
+            total += len(bag)
+            if total > size:  # a number takes two bytes and more, but one list can be referred to again and again
+                raise ValueError(f"{size:,} bytes that unfold into more than {total:,} numbers")
+            if all(type(number) is int for number in bag):
+                continue
+        raise ValueError(f"row {row} holds {reprlib.repr(bag):.80}, not a list of whole numbers")
     counts = np.fromiter(map(len, bags), np.int64, len(bags))
-    if counts.sum() > size:  # a number takes two bytes and more, but one list can be referred to again and again
-        raise ValueError(f"{size:,} bytes that unfold into {counts.sum():,} numbers")
     rows = np.fromiter((number for bag in bags for number in bag), np.int64, int(counts.sum()))
     return np.concatenate([[0], np.cumsum(counts)]), rows
 

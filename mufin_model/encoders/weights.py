@@ -78,7 +78,11 @@ def load(model: nn.Module, whole: nn.Module, name: str, what: str) -> None:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:
-        raise SettingError(f"cannot read image weights: {error}", where=f"encode.image_weights, {path}") from error
+        raise SettingError(
+            f"cannot read image weights: {' '.join(str(error).split())[:300]}",
+            where=f"encode.image_weights, {path}",
+            mend="download it again, or write its tensors with safetensors or as a state dict",
+        ) from error
     wanted = model.state_dict()
     if not wanted.keys() <= state.keys():
         known = whole.state_dict()
