@@ -125,13 +125,25 @@ def ui(
 @app.command(rich_help_panel=PROJECT)
 @guarded
 def validate(
-    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="All datasets by default.")] = None,
-    strict: Annotated[bool, typer.Option(help="A warning fails too.")] = False,
+    datasets: Datasets = None,
+    catalog: Annotated[Path | None, typer.Option(help="A catalogue's folder, in any format, ours or not.")] = None,
+    rev: Annotated[str | None, typer.Option(help="The catalogues of a version: any name of a git commit.")] = None,
+    strict: Annotated[bool, typer.Option(help="A warning fails too, with exit code 1.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="JUnit XML.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="The result; docs/ci.md has its schema.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page; data/.quality/report.html by default.")
+    ] = None,
+    data_docs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Great Expectations' own pages, which load from the net.")
+    ] = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Judge artefacts by the quality rules; exit code 1 where a critical one fails."""
-    from mufin_dagster.quality.command import validate_command
+    """Judge the data: exit code 0, 1 (warnings, with --strict) or 2 (a blocking expectation failed)."""
+    from mufin_dagster.quality.command import Wanted, validate_command
 
-    raise typer.Exit(validate_command(dataset, strict))
+    wanted = Wanted(datasets or [], catalog, rev, strict, overrides or [], junit, json, report, data_docs)
+    raise typer.Exit(validate_command(wanted))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,10 @@ class Objects:
         """Where the cache has, or would have, an object."""
         return self.cache / md5[:2] / md5[2:]
 
+    def within(self, folder: str) -> list[str]:
+        """Paths of a folder's files."""
+        return [path for path in self.files if path.startswith(f"{folder}/")]
+
     def held(self, path: str) -> Path:
         """Where the cache has a file, or a folder's listing."""
         return self.at(self.files[path] if path in self.files else self.folders[path])
@@ -75,15 +79,16 @@ def verify(found: Objects, paths: Sequence[str] = ()) -> tuple[list[str], list[s
 
     Args:
         found: of a version.
-        paths: of the files to look at; all by default.
+        paths: of the files, or folders, to look at; all by default.
 
     Returns:
         What the cache has not, and what it has with other bytes: paths of files, or of a folder for its listing.
     """
-    over = [path for path in found.missing if not paths or any(one.startswith(f"{path}/") for one in paths)]
+    over = [path for path in found.missing if not paths or any(f"{one}/".startswith(f"{path}/") for one in paths)]
     absent = [path for path in over if not found.held(path).is_file()]
     damaged = [path for path in over if path not in absent]
-    for path in paths or found.files:
+    wanted = [path for one in paths for path in (found.within(one) if one in found.folders else [one])]
+    for path in wanted if paths else found.files:
         if path not in found.files:
             if not any(path.startswith(f"{folder}/") for folder in over):
                 absent.append(path)
@@ -100,7 +105,7 @@ def ensure(workspace: Workspace, commit: str | None, paths: Sequence[str] = (), 
     Args:
         workspace: the project.
         commit: its hash; None: the pointers as they are in the project.
-        paths: of the files that are needed; all by default.
+        paths: of the files, or folders, that are needed; all by default.
         mend: remove damaged files from the cache and fetch them anew.
 
     Raises:

@@ -1,84 +1,162 @@
-"""`mufin validate`: every rule of every artefact that exists, as a table."""
+"""`mufin validate`: every expectation that applies, as a table, a page, and what continuous integration reads."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mufin_dagster.quality import rules
-from mufin_model import config
-from mufin_model.artefacts import Workspace
-from mufin_model.errors import ArtefactError, DatasetError, MufinError
+from mufin_model.artefacts import Workspace, disk
+from mufin_model.errors import MufinError, SettingError
 
 if TYPE_CHECKING:
-    from mufin_dagster.quality.validator import Outcome
+    from mufin_dagster.quality.result import Result, Suite
+
+REPORT = "data/.quality/report.html"
+"""Where the page goes unless told otherwise, in the project; git and DVC pass over it."""
+
+LOG = 160
+"""Columns of the table where there is no terminal."""
 
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "critical": "[red]FAILED[/red]"}
 
 
-def validate_command(dataset: str | None, strict: bool) -> int:
-    """Judge the artefacts of one dataset, or of all, and print a table.
+@dataclass(frozen=True)
+class Wanted:
+    """What is judged, and what is written.
 
-    Args:
-        dataset: its name; every dataset of params.yaml where None.
-        strict: warnings count as failures.
+    Attributes:
+        datasets: of the project, or of the version; all where empty. Of a catalogue: whose next version it is.
+        catalog: judge this folder.
+        rev: judge the catalogues of this version.
+        strict: a warning fails too.
+        overrides: of the settings by which a catalogue is ingested.
+        junit: JUnit XML; None: not written. So too `json` and `data_docs`.
+        json: the result.
+        report: the page; None: at REPORT.
+        data_docs: folder of Great Expectations' own pages.
+    """
+
+    datasets: Sequence[str] = ()
+    catalog: Path | None = None
+    rev: str | None = None
+    strict: bool = False
+    overrides: Sequence[str] = ()
+    junit: Path | None = None
+    json: Path | None = None
+    report: Path | None = None
+    data_docs: Path | None = None
+
+
+def validate_command(wanted: Wanted) -> int:
+    """Judge, print a table, write the files asked for.
 
     Returns:
-        0: nothing to complain of; 1: a critical rule failed (any rule, if strict); 2: there is nothing to judge.
+        0: nothing to complain of, or warnings alone; 1: warnings, if strict; 2: a critical expectation failed, a
+        catalogue could not be ingested, or there is nothing that could be judged.
     """
+    # SIGTERM unwinds like Ctrl-C, so that temporary folders go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         workspace = Workspace.find()
-        outcomes = [found for name in _datasets(workspace, dataset) for found in _judge(workspace, name)]
-        if not outcomes:
-            raise ArtefactError(
-                "no artefact to judge yet", where=str(workspace.root / "data"), mend="mufin ingest --dataset NAME"
-            )
+        result = _judge(workspace, wanted)
+        report = wanted.report or workspace.root / REPORT
+        _write(result, wanted, report)
     except MufinError as error:
         print(error, file=sys.stderr, flush=True)
         return 2
-    _show(outcomes)
-    failed = [found for _, found in outcomes if not found.passed and (strict or found.severity == rules.CRITICAL)]
-    return 1 if failed else 0
+    _show(result, report)
+    return result.exit_code
 
 
-def _datasets(workspace: Workspace, dataset: str | None) -> list[str]:
-    known = list(config.read(workspace.params).get("datasets") or [])
-    if dataset is None:
-        return known
-    if dataset not in known:
-        raise DatasetError(
-            f"no dataset named {dataset!r}",
-            where=f"{workspace.params}, key datasets",
-            rows=known,
-            mend="mufin add NAME PATH registers one",
-        )
-    return [dataset]
+def _judge(workspace: Workspace, wanted: Wanted) -> Result:
+    from mufin_dagster.quality import subjects
+    from mufin_dagster.quality.data_docs import DataDocs
+    from mufin_dagster.quality.result import Result
+
+    if wanted.catalog is not None and wanted.rev is not None:
+        raise SettingError("--catalog and --rev exclude each other", mend="give one of them")
+    if wanted.catalog is not None and len(wanted.datasets) > 1:
+        raise SettingError("a catalogue is one dataset's", where="--dataset", mend="give it once, or not at all")
+    docs = DataDocs(wanted.data_docs) if wanted.data_docs else None
+    keep = docs.keep if docs else None
+    if wanted.catalog is not None:
+        subject = f"catalogue {wanted.catalog}"
+        dataset = next(iter(wanted.datasets), None)
+        judged = subjects.folder(workspace, wanted.catalog, dataset, wanted.overrides, keep)
+    elif wanted.rev is not None:
+        subject = f"revision {wanted.rev}"
+        judged = subjects.revision(workspace, wanted.rev, wanted.datasets, wanted.overrides, keep)
+    else:
+        subject = "the project's datasets"
+        judged = subjects.project(workspace, wanted.datasets, wanted.overrides, keep)
+    if docs:
+        docs.close()
+    return Result.of(subject, judged.suites, judged.faults, judged.portraits, wanted.strict)
 
 
-def _judge(workspace: Workspace, dataset: str) -> list[tuple[str, Outcome]]:
-    from mufin_dagster.quality.validator import validate
+def _write(result: Result, wanted: Wanted, report: Path) -> None:
+    """Raises: DiskError: there is no room; SettingError: a path cannot be written."""
+    from mufin_dagster.quality import page
+    from mufin_dagster.quality.junit import junit
 
-    there = [noun for noun in rules.nouns() if workspace.path(dataset, noun).is_dir()]
-    return [(dataset, outcome) for noun in there for outcome in validate(workspace, dataset, noun)]
+    try:
+        with disk(report):
+            page.write(result, report)
+            if wanted.json:
+                wanted.json.parent.mkdir(parents=True, exist_ok=True)
+                wanted.json.write_text(result.model_dump_json(indent=2) + "\n")
+            if wanted.junit:
+                wanted.junit.parent.mkdir(parents=True, exist_ok=True)
+                wanted.junit.write_bytes(junit(result))
+    except OSError as error:
+        raise SettingError(
+            f"cannot write it: {error.strerror}", where=str(error.filename), mend="give a path that can be written"
+        ) from error
 
 
-def _show(outcomes: list[tuple[str, Outcome]]) -> None:
+def _show(result: Result, report: Path) -> None:
+    """The table: what holds in one line a suite, what does not one by one."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("dataset", "artefact", "rule", ""):
+    for heading in ("dataset", "artefact", "expectation", ""):
         table.add_column(heading, no_wrap=True)
     table.add_column("what was found", overflow="fold")
-    counts = dict.fromkeys(MARKS, 0)
-    for dataset, outcome in outcomes:
-        mark = "ok" if outcome.passed else outcome.severity
-        counts[mark] += 1
-        lines = [] if outcome.passed and not outcome.unexpected_count else [outcome.summary]
-        if not outcome.passed:
-            lines = [outcome.rule.description, *lines, *map(str, outcome.rows)]
-        table.add_row(dataset, outcome.rule.noun, outcome.rule.name, MARKS[mark], escape("\n".join(lines)))
+    for fault in result.faults:
+        lines = [fault.what, fault.where, *fault.rows, fault.mend and f"to mend it: {fault.mend}"]
+        table.add_row(fault.dataset, "", "ingest", MARKS[fault.severity], escape(_plain(lines)))
+    for suite in result.suites:
+        table.add_row(suite.dataset, suite.artefact, f"{_held(suite)} of {len(suite.expectations)}", MARKS["ok"], "")
+        for one in (one for one in suite.expectations if not one.passed):
+            lines = [one.description, one.found, *map(_row, one.first)]
+            table.add_row("", "", one.name, MARKS[one.severity], escape(_plain(lines)))
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = LOG  # a log of continuous integration has no width of its own
     console.print(table)
-    console.print(f"\n{counts['ok']} ok, {counts['warning']} warnings, {counts['critical']} failed")
+    console.print(
+        f"\n{result.passed} ok, {result.warnings} warnings, {result.failures} failed; the report: {report}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _row(row: Mapping[str, object]) -> str:
+    return "  " + ", ".join(f"{name}: {value}" for name, value in row.items())
+
+
+def _held(suite: Suite) -> int:
+    return sum(one.passed for one in suite.expectations)
+
+
+def _plain(lines: Sequence[str]) -> str:
+    """Lines that cannot steer the terminal."""
+    text = "\n".join(line for line in lines if line)
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)

@@ -6,7 +6,7 @@ for outcome in validate(Workspace.find(), "demo", "raw_descriptors"): ...
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,17 @@ class Outcome:
         return f"{self.unexpected_count:,} of {self.element_count:,} rows break it"
 
 
-def validate(workspace: Workspace, dataset: str, noun: str, names: Collection[str] | None = None) -> list[Outcome]:
+Keep = Callable[[str, Any], None]
+"""Is given a table's name and Great Expectations' own report of it."""
+
+
+def validate(
+    workspace: Workspace,
+    dataset: str,
+    noun: str,
+    names: Collection[str] | None = None,
+    keep: Keep | None = None,
+) -> list[Outcome]:
     """Judge an artefact by its rules, in their order.
 
     Args:
@@ -68,6 +78,7 @@ def validate(workspace: Workspace, dataset: str, noun: str, names: Collection[st
         dataset: one of its datasets.
         noun: the artefact.
         names: only these rules; all of the noun's where None.
+        keep: is given each table's report as Great Expectations makes it.
 
     Raises:
         ArtefactError: the artefact does not exist yet. Damage within it fails the rules instead.
@@ -83,11 +94,11 @@ def validate(workspace: Workspace, dataset: str, noun: str, names: Collection[st
         except Exception as error:  # whatever is wrong with the files is what these rules are there to report
             outcomes |= {rule.name: Outcome(rule, False, error=f"{type(error).__name__}: {error}") for rule in asked}
             continue
-        outcomes |= {outcome.rule.name: outcome for outcome in judge(frame, asked)}
+        outcomes |= {outcome.rule.name: outcome for outcome in judge(frame, asked, table, keep)}
     return [outcomes[rule.name] for rule in chosen]
 
 
-def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
+def judge(frame: pd.DataFrame, asked: Collection[Rule], table: str = "", keep: Keep | None = None) -> list[Outcome]:
     """The rules of one table against its frame."""
     # Read at import: without it an import behind a closed network waits for an analytics server.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -113,6 +124,8 @@ def judge(frame: pd.DataFrame, asked: Collection[Rule]) -> list[Outcome]:
         # minute for a rule that 300,000 rows break, in place of a quarter of a second.
         result_format={"result_format": "SUMMARY", "partial_unexpected_count": SHOWN},
     )
+    if keep is not None:
+        keep(table, report)
     return [
         _outcome(by_name[result.expectation_config.meta["rule"]], frame, result.to_json_dict())
         for result in report.results
