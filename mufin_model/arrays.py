@@ -11,20 +11,24 @@ from mufin_model.errors import ArtefactError
 
 if TYPE_CHECKING:
     import torch
+    from scipy.sparse import csr_matrix
 
 MEND = "run its stage again"
 
 
-def read_array(path: Path, mmap: bool = False, mend: str = MEND) -> np.ndarray:
+def read_array(
+    path: Path, mmap: bool = False, mend: str = MEND, shape: tuple[int | None, ...] | None = None
+) -> np.ndarray:
     """Read a .npy file; one that holds pickled objects is refused.
 
     Args:
         path: the file.
         mmap: map it, read-only, in place of reading it.
         mend: what to do where it cannot be read.
+        shape: that it must have; None fits any length.
 
     Raises:
-        ArtefactError: the file is missing, damaged or holds objects.
+        ArtefactError: the file is missing, damaged, holds objects or is of another shape.
     """
     try:
         array: Any = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
@@ -33,7 +37,28 @@ def read_array(path: Path, mmap: bool = False, mend: str = MEND) -> np.ndarray:
             raise ValueError("several arrays where one should be")
     except Exception as error:  # a damaged header raises anything
         raise ArtefactError(f"the array does not load: {error}", where=str(path), mend=mend) from error
+    if shape is not None and (
+        array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    ):
+        wanted = " x ".join("any" if side is None else f"{side:,}" for side in shape)
+        raise ArtefactError(f"the array is of shape {array.shape}, not {wanted}", where=str(path), mend=mend)
     return array
+
+
+def read_sparse(path: Path) -> csr_matrix:
+    """Read a sparse matrix from a .npz file; one that holds pickled objects is refused.
+
+    Raises:
+        ArtefactError: the file is missing or damaged.
+    """
+    from scipy.sparse import csr_matrix, load_npz
+
+    try:
+        matrix = csr_matrix(load_npz(path))
+        matrix.check_format(full_check=True)
+    except Exception as error:  # a damaged archive or header raises anything
+        raise ArtefactError(f"the matrix does not load: {error}", where=str(path), mend=MEND) from error
+    return matrix
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -190,14 +190,26 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(aside, path)
 
 
+class _Told(dict[str, Any]):
+    """An object of a JSON file that tells of a key it lacks by the name of the file."""
+
+    def __init__(self, content: dict[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise ArtefactError(f"it lacks {key!r}", where=str(self.path), mend="run its stage again")
+
+
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Read JSON. Of an object, a key that it lacks is an ArtefactError too.
 
     Raises:
         ArtefactError: the file is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        return _Told(content, path) if isinstance(content, dict) else content
     except (OSError, ValueError) as error:
         raise ArtefactError(f"cannot read it: {error}", where=str(path), mend="run its stage again") from error
 

@@ -17,6 +17,7 @@ from mufin_model.artefacts import read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.image import ImageEncoder
 from mufin_model.encoders.text import TextEncoder, pad_batches
+from mufin_model.errors import ArtefactError
 from mufin_model.progress import say, track
 
 
@@ -55,7 +56,14 @@ class Backbones(nn.Module):
         config = read_json(folder / "backbones.json")
         image = ImageEncoder(config["image"], "none", config["image_size"], config["image_scaled"])
         read_model(image, folder / "image.safetensors")
-        return cls(image, TextEncoder.load(folder / "text", config["max_tokens"]))
+        try:
+            text = TextEncoder.load(folder / "text", config["max_tokens"])
+        except Exception as error:  # transformers raises anything for damaged files
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ArtefactError(
+                f"the text encoder does not load: {reason}", where=str(folder / "text"), mend="run its stage again"
+            ) from error
+        return cls(image, text)
 
 
 def catalog_texts(catalog: Catalog) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_matrix, load_npz, vstack
+from scipy.sparse import csr_matrix, vstack
 
+from mufin_model.arrays import read_sparse
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.propensity import inverse_propensity
@@ -151,17 +152,13 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _load(path: Path, shape: tuple[int, int]) -> csr_matrix:
-    mend = "mufin predict writes it"
-    try:
-        matrix = csr_matrix(load_npz(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"cannot read scores: {error}", where=str(path), mend=mend) from error
+    matrix = read_sparse(path)
     if matrix.shape != shape:
         raise ArtefactError(
             f"scores of {matrix.shape[0]:,} items x {matrix.shape[1]:,} labels,"
             f" but the catalogue has {shape[0]:,} x {shape[1]:,}",
             where=str(path),
-            mend=mend,
+            mend="mufin predict writes it",
         )
     return matrix
 

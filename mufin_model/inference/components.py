@@ -49,8 +49,9 @@ class Scorer:
         self.pretrained = store.load_pretrained(pretrained, self.device)
         self.finetuned = store.load_finetuned(finetuned, self.pretrained, catalog.n_seen, self.device)
         self.index = LabelIndex.load(index)
-        self.labels = read_array(index / "labels.npy")
-        self.items = read_array(pretrained / "item_embeddings.npy")
+        width = self.pretrained.dimension
+        self.labels = read_array(index / "labels.npy", shape=(catalog.n_labels, width))
+        self.items = read_array(pretrained / "item_embeddings.npy", shape=(catalog.items.height, width))
         head = pretrained / "head.npy"
         self.head = read_array(head) if head.is_file() and "head" in settings.components else None
         self.head_index = None if self.head is None else VectorIndex(self.head, FLAT)

@@ -52,7 +52,9 @@ def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
         fill(attention, {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}, saved)
         attention.to(device).eval()
     shape = config["dimension"], config["heads"], config["dropout"]
-    return Pretrained(config["modalities"], config["early_fusion"], *shape, attention, *descriptors(folder, device))
+    return Pretrained(
+        config["modalities"], config["early_fusion"], *shape, attention, *descriptors(folder, device, shape[0])
+    )
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,15 @@ def load_finetuned(folder: Path, pretrained: Pretrained, n_labels: int, device: 
     ranker.to(device).eval()
     if not config["end_to_end"]:
         return Finetuned(ranker, pretrained.image, pretrained.text)
-    return Finetuned(ranker, *descriptors(folder / ENCODER, device))
+    return Finetuned(ranker, *descriptors(folder / ENCODER, device, pretrained.dimension))
 
 
-def descriptors(folder: Path, device: torch.device) -> tuple[Tensor, Tensor]:
-    """image.npy [n_images, D] and text.npy [n_items + n_labels, D] of a folder."""
-    image, text = (torch.from_numpy(read_array(folder / f"{name}.npy")).to(device) for name in ("image", "text"))
-    return image, text
+def descriptors(folder: Path, device: torch.device, width: int) -> tuple[Tensor, Tensor]:
+    """image.npy [n_images, D] and text.npy [n_items + n_labels, D] of a folder, D = width."""
+    image, text = read_array(folder / "image.npy"), read_array(folder / "text.npy", shape=(None, width))
+    if image.size:  # without any image the array is of no width in particular
+        image = read_array(folder / "image.npy", shape=(None, width))
+    return torch.from_numpy(image).to(device), torch.from_numpy(text).to(device)
 
 
 def stamps(folder: Path) -> list[tuple[str, int, int]]:

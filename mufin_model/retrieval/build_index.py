@@ -29,7 +29,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     """
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     pretrained = workspace.read(dataset, "pretrained_model")
-    items, labels = read_array(pretrained / "item_embeddings.npy"), read_array(pretrained / "label_embeddings.npy")
+    items = read_array(pretrained / "item_embeddings.npy", shape=(catalog.items.height, None))
+    labels = read_array(pretrained / "label_embeddings.npy", shape=(catalog.n_labels, items.shape[1]))
     if settings.index.augment:
         image, text = read_array(pretrained / "image.npy"), read_array(pretrained / "text.npy")
         modalities = read_json(pretrained / "config.json")["modalities"]

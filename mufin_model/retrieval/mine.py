@@ -28,7 +28,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         ArtefactError: an earlier artefact is missing.
     """
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
-    items = read_array(workspace.read(dataset, "pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
+    vectors = workspace.read(dataset, "pretrained_model") / "item_embeddings.npy"
+    items = read_array(vectors, shape=(catalog.items.height, None))[catalog.rows("train")]
     index = LabelIndex.load(workspace.read(dataset, "anns_index"))
     size = index.width(settings.mine.shortlist)
     labels = np.full((len(items), size), -1, np.int32)

@@ -112,7 +112,10 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)
     bags = pretrained.bags(catalog)
-    items, labels = (read_array(folder / f"{name}_embeddings.npy") for name in ("item", "label"))
+    items, labels = (
+        read_array(folder / f"{name}_embeddings.npy", shape=(rows, pretrained.dimension))
+        for name, rows in (("item", catalog.items.height), ("label", catalog.n_labels))
+    )
     begin = start(catalog, items, labels)
     ranker = store.make_ranker(
         pretrained, Classifiers(begin, chosen.classifiers), chosen.cross_attention, chosen.scale

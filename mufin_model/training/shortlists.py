@@ -32,9 +32,9 @@ class ShortlistSampler:
 
     def __init__(self, links: sparse.csr_matrix, mined: Path, settings: Finetune) -> None:
         self.links, self.settings = links, settings
-        self.labels = read_array(mined / "labels.npy", mmap=True)
-        self.scores = read_array(mined / "scores.npy", mmap=True)
-        self.positive = read_array(mined / "positive.npy", mmap=True)
+        self.labels = read_array(mined / "labels.npy", mmap=True, shape=(links.shape[0], None))
+        self.scores = read_array(mined / "scores.npy", mmap=True, shape=self.labels.shape)
+        self.positive = read_array(mined / "positive.npy", mmap=True, shape=self.labels.shape)
         self.usable = np.flatnonzero(np.diff(links.indptr))
         """Training items with a label at all."""
 

@@ -50,7 +50,7 @@ def test_backbones_and_projections_move(tuned, built) -> None:
 def test_its_descriptors_are_those_of_the_saved_encoder(tuned, tmp_path) -> None:
     catalog = Catalog.load(tuned.noun("raw_descriptors"))
     folder = tuned.noun("finetuned_classifiers") / store.ENCODER
-    image, text = store.descriptors(folder, torch.device("cpu"))
+    image, text = store.descriptors(folder, torch.device("cpu"), tuned.settings.pretrain.dimension)
     # The encoder's folder is laid out as pretrained_model's, so that one reader serves both.
     shutil.copytree(folder, tmp_path / "encoder")
     shutil.copy(tuned.noun("pretrained_model") / "config.json", tmp_path / "encoder")
