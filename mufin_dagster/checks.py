@@ -6,7 +6,9 @@ One check step judges all rules of an artefact in one Great Expectations context
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -53,16 +55,22 @@ def _checks(dataset: str, noun: str) -> dg.AssetChecksDefinition:
         op_tags=execution.op_tags(execution.Need(cpu=1, memory_gb=2)),
     )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from mufin_dagster.quality.frames import Source
+        from mufin_dagster.quality.kept import keep
         from mufin_dagster.quality.validator import validate
 
         names = {check.name for check in context.selected_asset_check_keys}
-        for outcome in validate(Workspace.find(), dataset, noun, names):
-            yield _result(key, outcome)
+        workspace, began = Workspace.find(), time.monotonic()
+        outcomes = validate(workspace, dataset, noun, names)
+        page = keep(Source(workspace, dataset), noun, outcomes, time.monotonic() - began)
+        context.log.info(f"quality report: {page}")
+        for outcome in outcomes:
+            yield _result(key, outcome, page)
 
     return checks
 
 
-def _result(key: dg.AssetKey, outcome: "Outcome") -> dg.AssetCheckResult:
+def _result(key: dg.AssetKey, outcome: "Outcome", page: Path) -> dg.AssetCheckResult:
     critical = outcome.severity == rules.CRITICAL
     return dg.AssetCheckResult(
         asset_key=key,
@@ -70,13 +78,14 @@ def _result(key: dg.AssetKey, outcome: "Outcome") -> dg.AssetCheckResult:
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
         description=outcome.summary,
-        metadata=_metadata(outcome),
+        metadata=_metadata(outcome, page),
     )
 
 
-def _metadata(outcome: "Outcome") -> dict[str, Any]:
-    """Numbers (Dagster plots their history), the observed value, the first offending rows as a table."""
+def _metadata(outcome: "Outcome", page: Path) -> dict[str, Any]:
+    """Numbers (Dagster plots their history), the observed value, the first offending rows, the quality report."""
     metadata: dict[str, Any] = {
+        "quality_report": dg.MetadataValue.path(str(page)),
         "rows": outcome.element_count,
         "unexpected_count": outcome.unexpected_count,
         "unexpected_percent": outcome.unexpected_percent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 
 from mufin_dagster import checks
 from mufin_dagster.quality import rules
+from mufin_dagster.quality.frames import Source
+from mufin_dagster.quality.kept import keep
+from mufin_dagster.quality.validator import validate
 from mufin_model.artefacts import Workspace
 
 from .artefacts import BAD, DATASET, RAW, set_cell
@@ -65,9 +69,15 @@ def test_a_failed_critical_rule_stops_what_follows(
     rows = found["items_described"].metadata["first_rows"]
     assert isinstance(rows, dg.TableMetadataValue)
     assert rows.records[0].data["id"] == "i4"
+    page = found["items_described"].metadata["quality_report"]
+    assert isinstance(page, dg.PathMetadataValue)
+    told = Path(page.path).read_text()
+    assert "1 blocking expectation failed" in told
+    assert "items_with_text" in told
 
     set_cell("items", "images", 4, [0])(workspace.root)
     assert run().success
+    assert "Usable, with something to look at" in Path(page.path).read_text()
 
 
 def test_one_check_alone(
@@ -79,6 +89,24 @@ def test_one_check_alone(
     defs = dg.Definitions(asset_checks=built, jobs=[job])
     result = defs.resolve_job_def("one").execute_in_process()
     assert [e.check_name for e in result.get_asset_check_evaluations()] == ["schema"]
+
+
+def test_the_page_gathers_what_each_step_found(workspace: Workspace) -> None:
+    """A part judged anew takes the place of the same part, and nothing else is forgotten."""
+
+    def judge(noun: str, names: set[str] | None = None) -> str:
+        outcomes = validate(workspace, DATASET, noun, names)
+        return keep(Source(workspace, DATASET), noun, outcomes, 1.0).read_text()
+
+    BAD["items_with_text"][0](workspace.root)
+    assert "1 blocking expectation failed" in judge(RAW)
+    told = judge("anns_index")
+    assert "1 blocking expectation failed" in told
+    assert "anns_index" in told
+    set_cell("items", "images", 4, [0])(workspace.root)
+    told = judge(RAW, {"items_described"})
+    assert "Usable, with something to look at" in told
+    assert f"{len(rules.of(RAW)) + len(rules.of('anns_index')) - 1} expectations hold" in told
 
 
 def test_import_is_light() -> None:
