@@ -139,6 +139,18 @@ class Evaluate(Stage):
 
 class Release(Stage):
     licence: str
+    gate: bool
+    metrics: list[Annotated[str, Field(pattern=r"^(P|nDCG|R)@([1-9]|10)$")]] = Field(min_length=1)
+    tolerance: Fraction
+    bucket_tolerance: Fraction
+    risk: Fraction
+    least_links: Positive
+    least_items: Positive
+    rescore_items: Positive
+    milliseconds: Rate
+    megabytes: Rate
+    checks: Literal["critical", "all"]
+    keep: Positive
 
 
 class Settings(BaseModel):
@@ -179,7 +191,8 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     known = raw.pop("datasets", [])
     per_dataset = raw.pop("per_dataset", None) or {}
     presets = raw.pop("presets", None) or {}
-    raw.pop("automation", None)  # what starts runs, and no stage's affair (mufin_dagster/settings.py)
+    for name in ("automation", "execution"):  # no stage's affair (mufin_dagster)
+        raw.pop(name, None)
     if dataset not in known:
         raise DatasetError(
             f"no dataset named {dataset!r}",

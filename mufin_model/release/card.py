@@ -29,6 +29,8 @@ Licence: {licence}.
 On the test items, in per cent; filtered pairs are removed from predictions and truth.
 
 {table}
+
+That is all components together. Served alone, from this folder, it reaches {served}{ridge}.
 {zero_shot}
 ## Limits
 
@@ -38,7 +40,20 @@ On the test items, in per cent; filtered pairs are removed from predictions and 
   {rare} for labels with {rare_bucket} training items and {frequent} for those with {frequent_bucket}.
 - It knows what the training data show. Check it on items like yours before it decides anything.
 
-## How to load it
+## How to use it
+
+`mufin serve` answers `POST /predict` over HTTP (docs/releases.md); or in Python, from this folder alone:
+
+```python
+from pathlib import Path
+from mufin_model.release.model import Model
+from mufin_model.release.queries import Query
+
+model = Model(Path("released_model"))
+model([Query("an item's text")], 5)
+```
+
+## How to load its parts
 
 Image backbone: `{image_backbone}`; text backbone: `{text_backbone}`; images are {image_size} px squares, texts are
 cut at {max_tokens} tokens. The sub-folders are those of `data/{dataset}/`, so the library reads them where they lie:
@@ -54,12 +69,21 @@ pretrained = store.load_pretrained(folder / "pretrained_model", torch.device("cp
 index = LabelIndex.load(folder / "anns_index")
 ```
 
-manifest.json lists the MD5 of each file; `mufin_model.release.release.verify(folder)` checks them.
+manifest.json lists the MD5 of each file, and what the release was made of;
+`mufin_model.release.package.verify(folder)` checks them.
 """
+
+SERVED = ("P@1", "P@5", "nDCG@5", "R@10")
+"""Figures of what is served that the card tells."""
 
 
 def card(
-    dataset: str, settings: Settings, summary: Mapping[str, Any], metrics: Mapping[str, Any], labels: pl.DataFrame
+    dataset: str,
+    settings: Settings,
+    summary: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    served: Mapping[str, float],
+    labels: pl.DataFrame,
 ) -> str:
     """The card's text.
 
@@ -68,6 +92,7 @@ def card(
         settings: of the run.
         summary: raw_descriptors' summary.json.
         metrics: eval_report's metrics.json.
+        served: the figures of what a release can score by.
         labels: id, text, zero_shot.
     """
     groups = metrics["buckets"]["mufin"]
@@ -87,6 +112,12 @@ def card(
             f"- {name.replace('_', ' ')}: {value:,}" for name, value in summary.items() if isinstance(value, int)
         ),
         table=table.markdown(table.in_order(metrics)),
+        served=", ".join(f"{name} {100 * value:.2f}" for name, value in served.items() if name in SERVED),
+        ridge=(
+            ": the ridge is not among what is served, for it compares pictures that a release does not hold"
+            if "ridge" in settings.predict.components
+            else ""
+        ),
         zero_shot=(
             f"\nLabels never seen in training: {100 * unseen['R@10']:.1f} % of them are in the first ten"
             f" of {unseen['labels']:,} (by chance {100 * unseen['chance R@10']:.2f} %).\n"

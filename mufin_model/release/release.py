@@ -1,102 +1,188 @@
-"""The stage `release`: released_model, all that serving loads, in one folder that can be copied anywhere.
+"""The stage `release`: a challenger is packed and judged; released_model is what passed last.
 
-pretrained_model/, anns_index/, finetuned_classifiers/   as their stages left them
-raw_descriptors/     the tables (items, labels, links, filters) without the images
-labels.parquet       id, text, zero_shot: row l is label l everywhere
-fusion.json          weights of the final score
-settings.json        every setting of the run
-model_card.md        what it is, how good, where its limits are, how to load it
-manifest.json        MD5 and bytes of each file, and the metrics
+released_model/   the current release (`package.py` lists its files), and verdict.json: what was decided last
 
-Inference code that reads these nouns reads them here as well: the sub-folders are those of `data/<dataset>/`.
+A refused challenger leaves the current release in its place, with the reasons in verdict.json. The stage does not fail:
+a refusal is a result. `shelf.py` says how the switch is made and what else is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from pathlib import Path
+import getpass
+import platform
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
-import polars as pl
-
-from mufin_model.artefacts import Workspace, read_json, write_json
+from mufin_model.artefacts import Workspace, aside, disk
+from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.progress import say
-from mufin_model.release.card import card
+from mufin_model.release import gate
+from mufin_model.release.package import VERDICT, pack, released, verify
+from mufin_model.release.shelf import PROMOTED, REFUSED, ROLLED_BACK, Shelf
 
-NOUNS = ("pretrained_model", "anns_index", "finetuned_classifiers")
-"""Copied whole."""
-
-TABLES = ("items.parquet", "labels.parquet", "links.parquet", "filters.parquet", "summary.json")
-"""Of raw_descriptors. The neighbour score looks up training items; their images are not needed for it."""
-
-CURVE = "loss.csv"
-"""Left out: of interest to the report alone."""
+CHALLENGER = "challenger"
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
-    """Write released_model.
+    """Pack, judge, and put in front what passes.
 
     Raises:
         ArtefactError: an earlier artefact is missing or incomplete.
+        DiskError: there is no room.
     """
-    sources = {noun: workspace.read(dataset, noun) for noun in NOUNS}
-    tables, predictions = workspace.read(dataset, "raw_descriptors"), workspace.read(dataset, "predictions")
-    metrics = read_json(workspace.read(dataset, "eval_report") / "metrics.json")
-    with workspace.write(dataset, "released_model") as folder:
-        for noun, source in sources.items():
-            shutil.copytree(source, folder / noun, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns(CURVE))
-        (folder / "raw_descriptors").mkdir()
-        for name in TABLES:
-            _copy(tables / name, folder / "raw_descriptors" / name)
-        _copy(predictions / "fusion.json", folder / "fusion.json")
-        labels = pl.read_parquet(tables / "labels.parquet", columns=["id", "text", "zero_shot"])
-        labels.write_parquet(folder / "labels.parquet")
-        write_json(folder / "settings.json", settings.model_dump(mode="json"))
-        summary = read_json(tables / "summary.json")
-        (folder / "model_card.md").write_text(card(dataset, settings, summary, metrics, labels), encoding="utf-8")
-        files = manifest(folder)
-        write_json(folder / "manifest.json", {"dataset": dataset, "files": files, "metrics": metrics["mufin"]})
-    size = sum(int(file["bytes"]) for file in files.values())
-    say(f"released {dataset}: {len(files):,} files, {size / 1e6:,.1f} MB")
+    shelf = Shelf(workspace, dataset)
+    with shelf.locked(), aside(shelf.folder, CHALLENGER) as folder, disk(shelf.folder):
+        name = pack(workspace, dataset, settings, folder)
+        champion = shelf.adopt()
+        records = shelf.records()
+        if champion is not None and champion.name == name:
+            shelf.take(folder, name)
+            number = champion.record or _write(shelf, _first(name), shelf.path(name))
+            shelf.point(name, number)
+            shelf.mirror(_lasting(next(one for one in shelf.records() if one["number"] == number)))
+            say(f"{name} is released already")
+        else:
+            today = Catalog.load(workspace.read(dataset, "raw_descriptors"))
+            verdict = gate.judge(folder, name, champion, today, settings, _withdrawn(records, name))
+            lasting = verdict.lasting()
+            last = records[-1] if records else {}
+            if verdict.promoted or _lasting(last) != lasting:
+                number = _write(shelf, {**lasting, "measured": verdict.measured}, folder)
+            if verdict.promoted:
+                shelf.take(folder, name)
+                shelf.point(name, number)
+            if verdict.promoted or champion is not None:
+                shelf.mirror(lasting)
+            _tell(dataset, verdict)
+            if not verdict.promoted and champion is None:
+                raise ArtefactError(
+                    "there is nothing to release: the first challenger was refused",
+                    where=str(workspace.path(dataset, "released_model")),
+                    rows=verdict.reasons,
+                    mend="mend these, or -S release.gate=false",
+                )
+        shelf.prune(settings.release.keep)
 
 
-def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
-    """MD5 and size of each file under a folder but manifest.json, by its path within it."""
+def rollback(workspace: Workspace, dataset: str, name: str | None = None, keep: int = 5) -> str:
+    """Serve an earlier release again.
+
+    Args:
+        workspace: the project.
+        dataset: one of its datasets.
+        name: the release, or the beginning of its name; the one served before the current one where None.
+        keep: releases that stay.
+
+    Returns:
+        The name of the release that is served now.
+
+    Raises:
+        ArtefactError: there is no such release, or its files are damaged; nothing has changed.
+    """
+    shelf = Shelf(workspace, dataset)
+    with shelf.locked():
+        now = shelf.adopt()
+        chosen = _chosen(shelf, now.name if now else None, name)
+        verify(shelf.path(chosen))
+        if now is not None and now.name == chosen:
+            say(f"{chosen} is what is served already")
+            return chosen
+        told = {
+            "decision": ROLLED_BACK,
+            "challenger": chosen,
+            "champion": now.name if now else None,
+            "reasons": [f"by hand, from {now.name if now else 'nothing'}"],
+        }
+        number = _write(shelf, told, shelf.path(chosen))
+        shelf.point(chosen, number)
+        shelf.mirror(told)
+        shelf.prune(keep)
+    say(f"{dataset}: {chosen} is served again")
+    return chosen
+
+
+def _chosen(shelf: Shelf, now: str | None, name: str | None) -> str:
+    names = shelf.names()
+    if name is not None:
+        found = [known for known in names if known.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+    else:
+        # what was in front before; a release that was rolled back from is not one to return to
+        put = [one for one in shelf.records() if one["decision"] in (PROMOTED, ROLLED_BACK)]
+        before = [one["champion"] for one in reversed(put) if one["decision"] == PROMOTED and one["release"] == now]
+        found = [known for known in before[:1] if known in names]
+        if found:
+            return str(found[0])
+    raise ArtefactError(
+        f"no release {name!r} is kept" if name is not None else "there is no earlier release to return to",
+        where=str(shelf.folder),
+        rows=[known for known in names if known != now],
+        mend="`mufin releases` lists them; release.keep says how many stay",
+    )
+
+
+def _withdrawn(records: list[dict[str, Any]], name: str) -> bool:
+    """Whether the last thing that was done to a release, by hand, was to take it back."""
+    for one in reversed(records):
+        if one["decision"] == ROLLED_BACK and name in (one["champion"], one["release"]):
+            return one["champion"] == name
+        if one["decision"] == PROMOTED and one["release"] == name:
+            return False
+    return False
+
+
+def _first(name: str) -> dict[str, Any]:
+    """Of a release that was there before any decision."""
+    notes = ["it was released before there was a gate"]
+    return {**gate.Verdict(name, None, notes=notes).lasting(), "measured": {}}
+
+
+def _write(shelf: Shelf, told: dict[str, Any], folder: Any) -> int:
+    manifest = released(folder)
+    return shelf.record(
+        {
+            **told,
+            "release": told["challenger"],
+            "made": {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": _who(), "commit": _commit(shelf)},
+            "metrics": manifest.get("served_metrics", {}),
+            "provenance": manifest.get("provenance", {}),
+        }
+    )
+
+
+def _lasting(record: dict[str, Any]) -> dict[str, Any]:
+    """A record less what is of its time and machine: what verdict.json holds."""
     return {
-        path.relative_to(folder).as_posix(): {"md5": _md5(path), "bytes": path.stat().st_size}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / "manifest.json"
+        key: value
+        for key, value in record.items()
+        if key not in ("number", "release", "made", "metrics", "provenance", "measured")
     }
 
 
-def verify(folder: Path) -> None:
-    """Hold a released model against its manifest.
-
-    Raises:
-        ArtefactError: files are missing, changed or not listed.
-    """
-    listed, found = read_json(folder / "manifest.json")["files"], manifest(folder)
-    differing = sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
-    if differing:
-        raise ArtefactError(
-            f"{len(differing):,} files differ from the manifest",
-            where=str(folder),
-            rows=differing,
-            mend="fetch it again, or run mufin release",
-        )
+def _tell(dataset: str, verdict: gate.Verdict) -> None:
+    say(f"{dataset}: {verdict.challenger} {PROMOTED if verdict.promoted else REFUSED}")
+    for line in (*verdict.reasons, *verdict.notes):
+        say(f"  {line}")
 
 
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise ArtefactError(
-            f"cannot copy it: {error.strerror}", where=str(source), mend="run its stage again"
-        ) from error
+def _who() -> str:
+    with suppress(OSError, KeyError, ImportError):
+        return f"{getpass.getuser()}@{platform.node()}"
+    return platform.node()
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+def _commit(shelf: Shelf) -> str:
+    """The commit that is checked out; empty where there is no git."""
+    with suppress(OSError):
+        root = shelf.workspace.root
+        done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""
+
+
+__all__ = ["VERDICT", "rollback", "run"]

@@ -1,0 +1,63 @@
+"""A trained dataset with its report, and challengers to what it releases."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mufin_model.artefacts import NOUNS
+from mufin_model.release.shelf import Shelf
+from tests.conftest import Small, small_settings
+
+WORSE = ("pretrain.epochs=1", "pretrain.lr=1e-9", "pretrain.backbone_lr=1e-9", "finetune.epochs=1",
+         "finetune.lr=1e-9", "finetune.classifier_lr=1e-9")  # fmt: skip
+"""Next to no training."""
+STAGES = tuple(verb for verb in NOUNS if verb != "release")
+
+
+@pytest.fixture(scope="session")
+def good(built: Small) -> Small:
+    """All stages but release."""
+    if not built.workspace.path(built.dataset, "eval_report").is_dir():
+        built.run("evaluate")
+    return built
+
+
+@pytest.fixture(scope="session")
+def worse(good: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The same catalogue, hardly trained."""
+    made = good.branch(tmp_path_factory.mktemp("worse"), ("ingest", "encode"), WORSE)
+    made.run("pretrain", "index", "mine", "finetune", "predict", "evaluate")
+    return made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Callable[..., Small]:
+    """A workspace of its own in which the stages of another are done; releases of all of them gather here."""
+
+    def place(of: Small, *overrides: str) -> Small:
+        made = Small(of.workspace.__class__(tmp_path / "site"), small_settings(*overrides), of.dataset)
+        folder = made.workspace.dataset(of.dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        for verb in STAGES:
+            link = folder / NOUNS[verb]
+            link.unlink(missing_ok=True)
+            link.symlink_to(of.noun(NOUNS[verb]).resolve())
+        return made
+
+    return place
+
+
+def shelf_of(small: Small) -> Shelf:
+    return Shelf(small.workspace, small.dataset)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def copy_shelf(source: Small, target: Path) -> None:
+    shutil.copytree(source.workspace.dataset(source.dataset) / "releases", target / "releases")
