@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from catalog.samples import polyvore as sample
 from sklearn.metrics import roc_auc_score
 
 from mufin_dagster.quality import eval_report
@@ -18,6 +17,7 @@ from mufin_model.catalog import ingest
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.evaluation import evaluate, outfits
+from tests.catalog.samples import polyvore as sample
 
 from .conftest import DATASET, make
 
