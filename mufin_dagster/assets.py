@@ -12,7 +12,7 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from mufin_dagster import execution, params, pipeline, process, retries, run_tags, versioning
+from mufin_dagster import execution, params, pipeline, retries, run_tags, versioning
 from mufin_dagster.conditions import when_an_input_changed
 from mufin_dagster.describe import describe
 from mufin_dagster.identity import TAG, identity
@@ -110,7 +110,7 @@ def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage], settings
         tags={"stage": stage.noun, "dataset": stage.dataset},
         metadata={"command": stage.cmd, "folder": f"{pipeline.DATA}{stage.dataset}/{stage.noun}"},
         code_version=stage.code_version,
-        pool="gpu" if need.gpu else None,
+        pool=execution.pool(execution.execution(workspace.params), need),
         op_tags=execution.op_tags(need),
         automation_condition=None if first else when_an_input_changed(),
         retry_policy=retries.policy(settings),
@@ -198,10 +198,13 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
         context.log.info(lines)
         print(lines, flush=True)
 
-    env = versioning.environment(workspace.root) | {versioning.IN_STAGE: stage.address}
-    ended = process.run(stage.cmd, cwd=workspace.root, env=env, forward=forward)
+    ended = execution.run(workspace, stage, {versioning.IN_STAGE: stage.address}, workspace.params, forward)
     if ended.code:
-        raise retries.ended(stage.cmd, ended)
+        failure = retries.ended(stage.cmd, ended)
+        if failure.allow_retries:
+            # the event of a step that is tried again does not say why
+            context.log.warning(f"may pass by itself: {failure.description}")
+        raise failure
 
 
 def _unchanged(before: Stage, after: Stage) -> None:

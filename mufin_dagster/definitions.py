@@ -32,7 +32,7 @@ defs = dg.Definitions(
         *(drops.sensor(workspace, settings, job) for job in take_in),
         failures.sensor(settings),
     ],
-    executor=execution.executor(with_checks=bool(asset_checks)),
+    executor=execution.executor(execution.execution(workspace.params), with_checks=bool(asset_checks)),
 )
 
 

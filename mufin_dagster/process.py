@@ -9,8 +9,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,8 @@ class Ended:
 def run(cmd: str, *, cwd: Path, env: Mapping[str, str], forward: Callable[[str], None]) -> Ended:
     """Run a shell command to its end, in a process group of its own.
 
-    Any exception meanwhile (Cancel arrives as one) ends the group: SIGTERM, and SIGKILL five seconds later.
+    Any exception meanwhile (Cancel arrives as one) ends the group: SIGTERM, and SIGKILL five seconds later. So does
+    the end of this process, be it by SIGKILL: a command that goes on unseen would write beside its own repetition.
 
     Args:
         cmd: as dvc.yaml has it.
@@ -57,13 +58,31 @@ def run(cmd: str, *, cwd: Path, env: Mapping[str, str], forward: Callable[[str],
     )
     tail: deque[str] = deque(maxlen=TAIL)
     try:
-        _pump(child, tail, forward)
-        code = child.wait()
+        with _guard(child):
+            _pump(child, tail, forward)
+            code = child.wait()
     except BaseException:
         _end(child)
         raise
     text = "\n".join(tail)
     return Ended(code, text, _mistake(tail) if code == 2 else None)
+
+
+@contextmanager
+def _guard(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A shell that reads a pipe of which this process holds the other end; its end without a word is our death."""
+    script = f'read -r _ || {{ kill -TERM -"$0"; sleep {GRACE_SECONDS:g}; kill -KILL -"$0"; }}'
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", script, str(child.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guard.communicate(b"over\n")
 
 
 def _pump(child: subprocess.Popen[bytes], tail: deque[str], forward: Callable[[str], None]) -> None:

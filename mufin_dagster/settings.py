@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mufin_model.config import read
 from mufin_model.errors import SettingError
 
+Section = TypeVar("Section", bound=BaseModel)
 Seconds = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -43,26 +44,43 @@ def automation(params: Path) -> Automation:
     """The section `automation`, or its defaults where there is none.
 
     Raises:
-        SettingError: a key is unknown, a value out of range, or the cron expression is none.
+        SettingError: a key is unknown, a value out of range, or there is no such time.
+    """
+    found = section(params, "automation", Automation)
+    _check_times(found, params)
+    return found
+
+
+def section(params: Path, name: str, model: type[Section]) -> Section:
+    """A section of params.yaml that no stage reads, or its defaults where there is none.
+
+    Raises:
+        SettingError: a key is unknown or a value out of range.
     """
     try:
-        found = Automation.model_validate(read(params).get("automation") or {})
+        return model.model_validate(read(params).get(name) or {})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingError(
-            f"automation.{key}: {first['msg']}",
-            where=f"{params}, key automation",
+            f"{name}.{key}: {first['msg']}",
+            where=f"{params}, key {name}",
             rows=[f"got {first['input']!r}"],
-            mend=f"its settings: {', '.join(Automation.model_fields)}",
+            mend=f"its settings: {', '.join(model.model_fields)}",
         ) from error
-    _check_cron(found, params)
-    return found
 
 
-def _check_cron(found: Automation, params: Path) -> None:
+def _check_times(found: Automation, params: Path) -> None:
+    from zoneinfo import available_timezones
+
     from dagster._utils.schedules import is_valid_cron_schedule
 
+    if found.timezone not in available_timezones():
+        raise SettingError(
+            f"{found.timezone!r} is no time zone",
+            where=f"{params}, key automation.timezone",
+            mend='a name as in "Europe/Berlin"',
+        )
     if not is_valid_cron_schedule(found.retrain):
         raise SettingError(
             f"{found.retrain!r} is no cron expression",

@@ -19,6 +19,7 @@ import typer
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
 from mufin_model.progress import main_rank
+from mufin_model.training import launch
 from mufin_model.usage import measured
 
 app = typer.Typer(
@@ -74,7 +75,10 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     """Load the settings and run one stage."""
     from mufin_model import config
 
-    if verb not in ON_ALL_RANKS and not main_rank():
+    if verb in ON_ALL_RANKS and launch.several():
+        told = [part for override in overrides or [] for part in ("-S", override)]
+        raise typer.Exit(launch.start([verb, "--dataset", dataset, *told]))
+    if verb not in ON_ALL_RANKS and not (main_rank() and launch.first_node()):
         return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
