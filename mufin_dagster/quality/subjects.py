@@ -5,6 +5,7 @@ A catalogue is ingested into a temporary place and judged there; what keeps it f
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -55,7 +56,8 @@ def project(
         if any(workspace.path(name, noun).is_dir() for noun in rules.nouns()):
             _artefacts(judged, workspace, name, keep)
         elif workspace.catalog(name).is_dir():
-            _ingested(judged, workspace, name, workspace.catalog(name), workspace.params, overrides, keep)
+            shown = f"data/{name}/{CATALOG}"
+            _ingested(judged, workspace, name, workspace.catalog(name), shown, workspace.params, overrides, keep)
         else:
             error = ArtefactError(
                 "there is nothing to judge yet: no catalogue and no artefact",
@@ -92,7 +94,7 @@ def folder(
         known(workspace.params, [dataset])
     judged = Judged()
     name = dataset or re.sub(r"\W+", "_", path.resolve().name).strip("_") or CATALOG
-    _ingested(judged, workspace, name, path, workspace.params, overrides, keep)
+    _ingested(judged, workspace, name, path, str(path), workspace.params, overrides, keep)
     return judged
 
 
@@ -122,7 +124,8 @@ def revision(
             except MufinError as error:
                 judged.faults.append(result.fault(name, error))
             else:
-                _ingested(judged, workspace, name, catalog, params, overrides, keep)
+                shown = f"data/{name}/{CATALOG}"
+                _ingested(judged, workspace, name, catalog, shown, params, overrides, keep)
                 shutil.rmtree(catalog)
     return judged
 
@@ -170,11 +173,12 @@ def _ingested(
     workspace: Workspace,
     name: str,
     catalog: Path,
+    shown: str,
     params: Path,
     overrides: Sequence[str],
     keep: Keep | None,
 ) -> None:
-    """Ingest a catalogue into a temporary place and judge what it leaves."""
+    """Ingest a catalogue into a temporary place and judge what it leaves; errors call the catalogue `shown`."""
     from mufin_model.catalog import ingest
 
     with _temporary(workspace) as root:
@@ -189,7 +193,11 @@ def _ingested(
             settings = config.load(place.params, name, [*overrides, "ingest.keep_split=false"])
             ingest.run(place, name, settings)
         except (Exception, pl.exceptions.PanicException) as error:  # whatever a catalogue brings about is its result
-            judged.faults.append(result.fault(name, error))
+            told = result.fault(name, error).model_dump_json()
+            # The catalogue is known by its own place, not by the temporary one.
+            for at in (place.catalog(name), catalog.resolve()):
+                told = told.replace(json.dumps(str(at))[1:-1], json.dumps(shown)[1:-1])
+            judged.faults.append(Fault.model_validate_json(told))
             return
         _artefacts(judged, place, name, keep)
 

@@ -152,7 +152,7 @@ def test_what_cannot_be_ingested_is_a_result(drawn: Path, tmp_path: Path, capsys
     told = Result.model_validate_json(files["json"].read_text())
     (fault,) = told.faults
     assert fault.kind == "CatalogError"
-    assert fault.where.endswith("column item_id")
+    assert fault.where == f"{bad}/train.parquet, column item_id"
     assert "nowhere" in fault.rows[0]
     assert ElementTree.parse(files["junit"]).getroot().get("errors") == "1"
     page = files["report"].read_text()
