@@ -27,7 +27,7 @@ from mufin_model.config import Settings
 from mufin_model.errors import MufinError
 from mufin_model.evaluation.metrics import without
 from mufin_model.release.compare import Comparison, compare
-from mufin_model.release.model import Model
+from mufin_model.release.model import Model, threads
 from mufin_model.release.package import SCORES, megabytes
 from mufin_model.release.queries import Query
 from mufin_model.release.shelf import Current
@@ -40,7 +40,7 @@ CHECKS = "MUFIN_CHECKS"
 TIMED = 30
 """Items asked one at a time."""
 QUICK = 0.1
-"""Quantile of their times that counts: whatever else the machine does slows the others, and is no fault of the model."""
+"""Quantile of their times that counts: other work on the machine slows the rest, which is no fault of the model."""
 SAME_FIRST = 0.9
 """Share of them whose first label must be the one that was measured: another batch size may swap near ties."""
 
@@ -167,10 +167,11 @@ def _try(verdict: Verdict, packed: Path, today: Catalog, settings: Settings) -> 
 def _ask(model: Model, items: list[Query], packed: Path, today: Catalog, asked: np.ndarray) -> tuple[float, float]:
     """The milliseconds of an item (QUICK), and the share of first labels that are those stored of the test items."""
     seconds, answers = [], []
-    for item in items:
-        began = time.perf_counter()
-        answers.append(model.scores([item], 100))
-        seconds.append(time.perf_counter() - began)
+    with threads(1):
+        for item in items:
+            began = time.perf_counter()
+            answers.append(model.scores([item], 100))
+            seconds.append(time.perf_counter() - began)
     milliseconds = 1000 * float(np.quantile(seconds, QUICK))
     if not len(asked):
         return milliseconds, 1.0

@@ -57,27 +57,27 @@ def ground(challenger: Path, champion: Path, today: Catalog, settings: Release, 
     """
     before = Catalog.load(champion / "raw_descriptors")
     test = today.rows("test")
-    ours = _stored(challenger, today)
+    ours = stored(challenger, today)
     if not len(test) or ours is None:
         return None
     note = ""
-    if fingerprint(today) == fingerprint(before) and (stored := _stored(champion, before)) is not None:
-        rows, theirs, how = np.arange(len(test)), stored[_places(before, today)], SAME
+    if fingerprint(today) == fingerprint(before) and (kept := stored(champion, before)) is not None:
+        rows, theirs, how = np.arange(len(test)), kept[_places(before, today)], SAME
     else:
         try:
             rows, how = _drawn(len(test), settings.rescore_items, seed), RESCORED
             theirs = _rescore(champion, today, test[rows])
         except (MufinError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             places = _places(before, today)
-            rows, stored = np.flatnonzero(places >= 0), _stored(champion, before)
-            if stored is None or len(rows) < settings.least_items:
+            rows, kept = np.flatnonzero(places >= 0), stored(champion, before)
+            if kept is None or len(rows) < settings.least_items:
                 return None
-            theirs, how = stored[places[rows]], COMMON
+            theirs, how = kept[places[rows]], COMMON
             note = f"the current release cannot score the new test set: {error}"
     filters = today.filters("test")
     truth = without(today.links("test"), filters)
     counts = today.label_counts() + np.bincount(today.links("val").indices, minlength=today.n_seen)
-    width, theirs = _renamed(theirs, before, today)
+    width, theirs = renamed(theirs, before, today)
     wide = [_wider(matrix, width) for matrix in (ours, truth, filters)]
     groups = [
         Bucket(group.name, np.pad(group.labels, (0, width - today.n_seen)), group.links)
@@ -103,7 +103,7 @@ def queries(catalog: Catalog, rows: np.ndarray, pictures: bool = True) -> list[Q
     ]
 
 
-def _stored(folder: Path, catalog: Catalog) -> csr_matrix | None:
+def stored(folder: Path, catalog: Catalog) -> csr_matrix | None:
     """What a release stored of its test items; None for one from before they were stored."""
     if not (folder / SCORES).is_file():
         return None
@@ -138,7 +138,7 @@ def _rescore(champion: Path, today: Catalog, test: np.ndarray) -> csr_matrix:
     return vstack(parts, format="csr")
 
 
-def _renamed(theirs: csr_matrix, before: Catalog, today: Catalog) -> tuple[int, csr_matrix]:
+def renamed(theirs: csr_matrix, before: Catalog, today: Catalog) -> tuple[int, csr_matrix]:
     """The champion's scores with today's label rows; labels that are gone have columns after all others."""
     known = {id_: row for row, id_ in enumerate(today.labels["id"].head(today.n_seen))}
     ids = before.labels["id"].head(before.n_seen).to_list()

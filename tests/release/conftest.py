@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mufin_model.artefacts import NOUNS
+from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.release.shelf import Shelf
 from tests.conftest import Small, small_settings
 
@@ -36,10 +35,11 @@ def worse(good: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Callable[..., Small]:
-    """A workspace of its own in which the stages of another are done; releases of all of them gather here."""
+    """A workspace of its own in which the stages of another are done. Overrides are of the gate."""
 
     def place(of: Small, *overrides: str) -> Small:
-        made = Small(of.workspace.__class__(tmp_path / "site"), small_settings(*overrides), of.dataset)
+        gate = small_settings(*overrides).release
+        made = Small(Workspace(tmp_path / "site"), of.settings.model_copy(update={"release": gate}), of.dataset)
         folder = made.workspace.dataset(of.dataset)
         folder.mkdir(parents=True, exist_ok=True)
         for verb in STAGES:
@@ -57,7 +57,3 @@ def shelf_of(small: Small) -> Shelf:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def copy_shelf(source: Small, target: Path) -> None:
-    shutil.copytree(source.workspace.dataset(source.dataset) / "releases", target / "releases")
