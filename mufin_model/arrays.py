@@ -36,7 +36,8 @@ def read_array(
             array.close()
             raise ValueError("several arrays where one should be")
     except Exception as error:  # a damaged header raises anything
-        raise ArtefactError(f"the array does not load: {error}", where=str(path), mend=mend) from error
+        fault = str(error).partition(". ")[0]  # numpy goes on with the advice to load a pickle
+        raise ArtefactError(f"the array does not load: {fault}", where=str(path), mend=mend) from error
     if shape is not None and (
         array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
     ):

@@ -44,7 +44,7 @@ def keep(source: Source, noun: str, outcomes: Sequence[Outcome], seconds: float)
     place.mkdir(parents=True, exist_ok=True)
     # Check steps of several artefacts may end at once; each must see what the others have noted.
     with versioning.exclusive(workspace.root, f"quality.{dataset}"):
-        found = result.suite(dataset, noun, outcomes, seconds)
+        found = result.suite(source, noun, outcomes, seconds)
         before = _suite(place / f"{noun}.json")
         judged = {one.name: one for one in (*(before.expectations if before else []), *found.expectations)}
         found.expectations = [judged[rule.name] for rule in rules.of(noun) if rule.name in judged]

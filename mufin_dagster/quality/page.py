@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from mufin_dagster.quality.result import Expectation, Result, Suite
-from mufin_dagster.quality.rule import CRITICAL, WARNING
+from mufin_dagster.quality.rule import CRITICAL, WARNING, Severity
 from mufin_model.evaluation import charts
 
 TEMPLATE = "report.html.j2"
@@ -52,10 +52,10 @@ def render(result: Result) -> str:
     )
     environment.filters |= {"short": _short, "statement": _statement, "count": lambda value: f"{value:,}"}
     failing = [
-        (severity, suite, one)
+        (severity, suite, ones)
         for severity in (CRITICAL, WARNING)
         for suite in result.suites
-        for one in suite.failed(severity)
+        for ones in _together(suite, severity)
     ]
     drawn = [
         {
@@ -79,6 +79,20 @@ def render(result: Result) -> str:
     )
 
 
+def _together(suite: Suite, severity: Severity) -> list[list[Expectation]]:
+    """What failed, one by one, but for what one and the same error kept from being judged, at the worst severity."""
+    worse = {one.error for one in suite.failed(CRITICAL) if one.error}
+    failed = suite.failed(severity)
+    if severity == CRITICAL:
+        failed = failed + [one for one in suite.failed(WARNING) if one.error in worse]
+    else:
+        failed = [one for one in failed if one.error not in worse]
+    groups: dict[str, list[Expectation]] = {}
+    for one in failed:
+        groups.setdefault(one.error or one.name, []).append(one)
+    return list(groups.values())
+
+
 def _headline(result: Result) -> str:
     if result.verdict == "failed":
         return "Do not go on with these data"
@@ -99,7 +113,8 @@ def _sentence(result: Result) -> str:
         parts.append(f"{failures} blocking expectation{_s(failures)} failed")
     if result.warnings:
         parts.append(f"{result.warnings} warning{_s(result.warnings)}")
-    parts.append(held)
+    if result.passed:
+        parts.append(held)
     return "; ".join(parts) + "."
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mufin_dagster.quality import pictures
 from mufin_dagster.quality.rule import CRITICAL, WARNING, Severity
 from mufin_model.errors import MufinError
 
 if TYPE_CHECKING:
+    from mufin_dagster.quality.frames import Source
     from mufin_dagster.quality.validator import Outcome
 
 VERSION = 1
@@ -47,6 +49,10 @@ class Expectation(Model):
     observed: Cell = Field(description="The value seen, where the expectation is about one value.")
     error: str = Field(description="Why it could not be judged, which is a failure; empty otherwise.")
     first: list[dict[str, Cell]] = Field(description="The first offending rows: column to value.")
+    pictures: list[list[str]] = Field(
+        default=[],
+        description="Of each of these rows its picture, and that of what it is near to, as data: addresses.",
+    )
 
     @property
     def found(self) -> str:
@@ -60,6 +66,8 @@ class Expectation(Model):
             return f"{self.observed}"
         if not self.rows:
             return "no rows"
+        if not self.unexpected:
+            return f"none of {self.rows:,} row{'s' if self.rows != 1 else ''} breaks it"
         return f"{self.unexpected:,} of {self.rows:,} rows break it"
 
 
@@ -159,10 +167,12 @@ class Result(Model):
         return list(dict.fromkeys(names))
 
 
-def suite(dataset: str, artefact: str, outcomes: Sequence[Outcome], seconds: float) -> Suite:
-    """What the validator found of one artefact."""
-    told = [_expectation(outcome) for outcome in outcomes]
-    return Suite(dataset=dataset, artefact=artefact, judged_at=now(), seconds=round(seconds, 2), expectations=told)
+def suite(source: Source, artefact: str, outcomes: Sequence[Outcome], seconds: float) -> Suite:
+    """What the validator found of one artefact of the source's dataset."""
+    told = [_expectation(source, outcome) for outcome in outcomes]
+    return Suite(
+        dataset=source.dataset, artefact=artefact, judged_at=now(), seconds=round(seconds, 2), expectations=told
+    )
 
 
 def fault(dataset: str, error: BaseException, severity: Severity = CRITICAL) -> Fault:
@@ -185,7 +195,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _expectation(outcome: Outcome) -> Expectation:
+def _expectation(source: Source, outcome: Outcome) -> Expectation:
     rule = outcome.rule
     return Expectation(
         name=rule.name,
@@ -201,6 +211,7 @@ def _expectation(outcome: Outcome) -> Expectation:
         observed=cell(outcome.observed),
         error=outcome.error,
         first=[cells(row) for row in outcome.rows],
+        pictures=[] if outcome.passed else pictures.of(source, rule, outcome.rows),
     )
 
 

@@ -154,16 +154,17 @@ def _artefacts(judged: Judged, workspace: Workspace, name: str, keep: Keep | Non
     from mufin_dagster.quality.portrait import portrait
     from mufin_dagster.quality.validator import validate
 
+    source = Source(workspace, name)
     for noun in rules.nouns():
         if not workspace.path(name, noun).is_dir():
             continue
         began = time.monotonic()
         tell = None if keep is None else lambda table, report, noun=noun: keep(name, noun, table, report)
         outcomes = validate(workspace, name, noun, keep=tell)
-        judged.suites.append(result.suite(name, noun, outcomes, time.monotonic() - began))
+        judged.suites.append(result.suite(source, noun, outcomes, time.monotonic() - began))
         if noun == RAW:
             try:
-                judged.portraits.append(portrait(Source(workspace, name)))
+                judged.portraits.append(portrait(source))
             except Exception:  # damage that the expectations just told of
                 continue
 

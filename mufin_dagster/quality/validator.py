@@ -15,6 +15,7 @@ import numpy as np
 from mufin_dagster.quality import expectations, frames, rules
 from mufin_dagster.quality.rules import Rule, Severity
 from mufin_model.artefacts import Workspace
+from mufin_model.errors import MufinError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def validate(
         try:
             frame = frames.build(source, noun, table)
         except Exception as error:  # whatever is wrong with the files is what these rules are there to report
-            outcomes |= {rule.name: Outcome(rule, False, error=f"{type(error).__name__}: {error}") for rule in asked}
+            outcomes |= {rule.name: Outcome(rule, False, error=_told(error)) for rule in asked}
             continue
         outcomes |= {outcome.rule.name: outcome for outcome in judge(frame, asked, table, keep)}
     return [outcomes[rule.name] for rule in chosen]
@@ -130,6 +131,10 @@ def judge(frame: pd.DataFrame, asked: Collection[Rule], table: str = "", keep: K
         _outcome(by_name[result.expectation_config.meta["rule"]], frame, result.to_json_dict())
         for result in report.results
     ]
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, MufinError) else f"{type(error).__name__}: {error}"
 
 
 def _outcome(rule: Rule, frame: pd.DataFrame, result: dict[str, Any]) -> Outcome:

@@ -58,6 +58,8 @@ def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> Markup
     if not groups or not series:
         return Markup("")
     _, high = _range(0.0, top or 1.0)
+    if top <= 1.0:
+        high = min(high, 1.0)  # no share passes 100 %
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     slot = width / len(groups)
     bar = 0.78 * slot / len(series)
