@@ -19,6 +19,7 @@ import typer
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
 from mufin_model.progress import main_rank
+from mufin_model.release import commands
 from mufin_model.training import launch
 from mufin_model.usage import measured
 
@@ -102,6 +103,9 @@ def _add(verb: str, text: str) -> None:
 
 for _verb, (_, _text) in LIBRARY.items():
     _add(_verb, _text)
+
+for _command in (commands.releases, commands.serve):
+    app.command(rich_help_panel="What was released")(guarded(_command))
 
 if __name__ == "__main__":
     app()

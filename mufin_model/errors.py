@@ -71,3 +71,7 @@ class DiskError(MufinError):
 
 class DatasetError(MufinError):
     """A dataset's name is unknown, taken or not allowed."""
+
+
+class RequestError(MufinError):
+    """A request to the served model is not as it should be."""

@@ -4,7 +4,7 @@ It is refused where any of these holds; all of them are told, not the first alon
 
 - a quality check of the data it was made from failed (`release.checks`);
 - it is worse than the current release on the same test items by more than a tolerance, overall or in one frequency
-  bucket (`compare.py`), or cannot be compared (`test_items.py`);
+  bucket (`compare.py`), or cannot be compared (`ground.py`);
 - its folder does not load, its answers are not those that were measured, it is too slow or too large;
 - it was put in front before, and rolled back by hand.
 """
@@ -27,11 +27,11 @@ from mufin_model.config import Settings
 from mufin_model.errors import MufinError
 from mufin_model.evaluation.metrics import without
 from mufin_model.release.compare import Comparison, compare
+from mufin_model.release.ground import NONE, ground, queries
 from mufin_model.release.model import Model, threads
 from mufin_model.release.package import SCORES, megabytes
 from mufin_model.release.queries import Query
 from mufin_model.release.shelf import Current
-from mufin_model.release.test_items import NONE, ground, queries
 
 CHECKS = "MUFIN_CHECKS"
 """Environment variable in which the orchestrator tells what the quality rules said: `{"critical": [...], "warning":

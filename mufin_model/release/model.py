@@ -87,7 +87,7 @@ class Model:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.manifest = folder, read_json(folder / "manifest.json")
         settings = Predict.model_construct(**read_json(folder / "settings.json")["predict"])
         self.catalog = Catalog.load(folder / "raw_descriptors")
         pretrained, finetuned = folder / "pretrained_model", folder / "finetuned_classifiers"

@@ -21,7 +21,7 @@ from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.progress import say
 from mufin_model.release import gate
-from mufin_model.release.package import VERDICT, pack, released, verify
+from mufin_model.release.package import pack, released, verify
 from mufin_model.release.shelf import PROMOTED, REFUSED, ROLLED_BACK, Shelf
 
 CHALLENGER = "challenger"
@@ -183,6 +183,3 @@ def _commit(shelf: Shelf) -> str:
         done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
     return ""
-
-
-__all__ = ["VERDICT", "rollback", "run"]

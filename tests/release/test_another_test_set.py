@@ -12,7 +12,7 @@ import pytest
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.evaluation.metrics import without
-from mufin_model.release import package, test_items
+from mufin_model.release import ground, package
 from tests.conftest import Small, small_settings
 
 RELEASE = small_settings("release.least_items=5").release
@@ -55,9 +55,9 @@ def _challenger(champion: Path, today: Catalog, folder: Path) -> Path:
 
 def test_the_same_test_set_is_not_scored_again(champion: Path, good: Small) -> None:
     today = Catalog.load(good.noun("raw_descriptors"))
-    over = test_items.ground(champion, champion, today, RELEASE, 1)
+    over = ground.ground(champion, champion, today, RELEASE, 1)
     assert over is not None
-    assert over.how == test_items.SAME
+    assert over.how == ground.SAME
     assert (over.ours != over.theirs).nnz == 0
     assert over.truth.shape[0] == len(today.rows("test"))
 
@@ -65,9 +65,9 @@ def test_the_same_test_set_is_not_scored_again(champion: Path, good: Small) -> N
 def test_the_champion_scores_a_new_test_set_as_it_did_the_old_one(
     champion: Path, catalog: Catalog, tmp_path: Path
 ) -> None:
-    over = test_items.ground(_challenger(champion, catalog, tmp_path / "new"), champion, catalog, RELEASE, 1)
+    over = ground.ground(_challenger(champion, catalog, tmp_path / "new"), champion, catalog, RELEASE, 1)
     assert over is not None
-    assert over.how == test_items.RESCORED
+    assert over.how == ground.RESCORED
     # its own encoder, from texts and pictures, gives what was measured when it was made
     ours, theirs = over.ours.toarray(), without(over.theirs, catalog.filters("test")).toarray()
     assert np.abs(ours - theirs)[ours != 0].max() < 1e-4
@@ -79,12 +79,12 @@ def test_where_it_cannot_common_items_are_compared_or_nothing(champion: Path, ca
     shutil.copytree(champion, blind)
     (blind / "pretrained_model" / "backbones" / "image.safetensors").write_bytes(b"damaged")
     challenger = _challenger(champion, catalog, tmp_path / "new")
-    over = test_items.ground(challenger, blind, catalog, RELEASE, 1)
+    over = ground.ground(challenger, blind, catalog, RELEASE, 1)
     assert over is not None
-    assert over.how == test_items.COMMON
+    assert over.how == ground.COMMON
     assert "cannot score the new test set" in over.note
     assert (over.ours != over.theirs).nnz == 0
-    assert test_items.ground(challenger, blind, catalog, small_settings().release, 1) is None
+    assert ground.ground(challenger, blind, catalog, small_settings().release, 1) is None
 
 
 def test_labels_are_matched_by_id_and_one_that_is_gone_is_a_wrong_answer(champion: Path, tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_labels_are_matched_by_id_and_one_that_is_gone_is_a_wrong_answer(champio
         table = pl.read_parquet(folder / f"{name}.parquet")
         table.with_columns(label=pl.Series(places[table["label"].to_numpy()])).write_parquet(folder / f"{name}.parquet")
     today = Catalog.load(folder)
-    width, renamed = test_items.renamed(test_items.stored(champion, before), before, today)
+    width, renamed = ground.renamed(ground.stored(champion, before), before, today)
     assert width == before.n_seen + 1
     ids = [*today.labels["id"].head(today.n_seen), labels["id"][before.n_seen - 1]]
-    old = test_items.stored(champion, before).tocoo()
+    old = ground.stored(champion, before).tocoo()
     new = renamed.tocoo()
     assert [labels["id"][int(c)] for c in old.col] == [ids[c] for c in new.col]
     assert np.array_equal(old.data, new.data)
@@ -114,12 +114,12 @@ def test_the_fingerprint_is_of_the_test_items_alone(champion: Path, tmp_path: Pa
     folder = tmp_path / "today"
     shutil.copytree(champion / "raw_descriptors", folder)
     items = pl.read_parquet(folder / "items.parquet")
-    before = test_items.fingerprint(Catalog.load(folder))
+    before = ground.fingerprint(Catalog.load(folder))
 
     def with_text(split: str) -> str:
         changed = pl.when(pl.col("split") == split).then(pl.lit("another")).otherwise("text")
         items.with_columns(text=changed).write_parquet(folder / "items.parquet")
-        return test_items.fingerprint(Catalog.load(folder))
+        return ground.fingerprint(Catalog.load(folder))
 
     assert with_text("train") == before
     assert with_text("test") != before

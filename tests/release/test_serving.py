@@ -1,0 +1,243 @@
+"""The served model: its answers are those that were measured, and a switch drops no request."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import load_npz
+
+from mufin_model.catalog.catalog import Catalog
+from mufin_model.evaluation.metrics import without
+from mufin_model.release import package
+from mufin_model.release.ground import queries
+from mufin_model.release.model import Model
+from mufin_model.release.release import rollback
+from mufin_model.release.server import Server, Serving
+from tests.conftest import Small
+
+from .conftest import shelf_of
+
+Site = Callable[..., Small]
+
+
+@pytest.fixture
+def small(worse: Small, site: Site) -> Small:
+    """A site where the hardly trained model is released."""
+    made = site(worse)
+    made.run("release")
+    return made
+
+
+@pytest.fixture
+def server(small: Small) -> Iterator[Server]:
+    made = Server(Serving(shelf_of(small)), "127.0.0.1", 0)
+    runs = threading.Thread(target=made.run)
+    runs.start()
+    yield made
+    made.end()
+    runs.join(30)
+    assert not runs.is_alive()
+
+
+def ask(server: Server, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, data if method == "POST" else None, sent)
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    connection.close()
+    return answer.status, told
+
+
+def test_answers_are_those_that_were_measured(small: Small) -> None:
+    folder = small.noun("released_model")
+    today = Catalog.load(small.noun("raw_descriptors"))
+    asked = queries(today, today.rows("test"))
+    told = without(Model(folder).scores(asked, 30), today.filters("test")).toarray()
+    stored = load_npz(folder / package.SCORES).toarray()
+    assert np.abs(told - stored)[stored != 0].max() < 1e-4
+    assert np.array_equal(
+        np.where(told == 0, -np.inf, told).argmax(1), np.where(stored == 0, -np.inf, stored).argmax(1)
+    )
+
+
+def test_predict_takes_texts_and_pictures(server: Server, small: Small) -> None:
+    today = Catalog.load(small.noun("raw_descriptors"))
+    offsets, rows = today.item_images()
+    item = next(int(i) for i in today.rows("test") if offsets[i + 1] > offsets[i])
+    text = today.items["text"][item]
+    images = [base64.b64encode(today.images.bytes(row)).decode() for row in rows[offsets[item] : offsets[item + 1]]]
+    items = [{"text": text, "images": images}, {"text": text}, {"images": images}]
+    status, told = ask(server, "POST", "/predict", {"items": items, "k": 3})
+    assert status == 200
+    assert told["release"] == shelf_of(small).current().name
+    assert [len(answers) for answers in told["items"]] == [3, 3, 3]
+    both, text_alone, _ = told["items"]
+    assert both != text_alone
+    assert set(both[0]) == {"label", "text", "score"}
+    assert both[0]["score"] >= both[1]["score"] >= both[2]["score"]
+    # one item is answered as it is among others
+    again = ask(server, "POST", "/predict", {"items": items[:1], "k": 3})[1]["items"][0]
+    assert [one["label"] for one in again] == [one["label"] for one in both]
+    assert [one["score"] for one in again] == pytest.approx([one["score"] for one in both], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"{", "the body"),
+        (b"[" * 100_000, "the body"),
+        ({"items": "scarf"}, "items"),
+        ({"items": []}, "items"),
+        ({"items": [{"text": "a"}] * 300}, "items"),
+        ({"items": [{"text": "a"}], "k": 0}, "k"),
+        ({"items": [{"text": "a"}], "k": True}, "k"),
+        ({"items": [{"text": "a", "path": "x"}]}, "items[0]"),
+        ({"items": [{"text": 3}]}, "items[0].text"),
+        ({"items": [{"text": " \x00 "}]}, "items[0]"),
+        ({"items": [{"images": ["/etc/passwd"]}]}, "items[0].images[0]"),
+        ({"items": [{"images": ["file:///etc/passwd"]}]}, "items[0].images[0]"),
+        ({"items": [{"images": [base64.b64encode(b"no picture").decode()]}]}, "items[0].images[0]"),
+    ],
+)
+def test_a_wrong_request_is_told_by_its_place(server_of_all: Server, body: object, where: str) -> None:
+    status, told = ask(server_of_all, "POST", "/predict", body)
+    assert status == 400
+    assert told["error"]["where"] == where
+    assert told["error"]["kind"] == "RequestError"
+
+
+@pytest.fixture(scope="module")
+def server_of_all(good: Small, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for many questions."""
+    made = good.branch(
+        tmp_path_factory.mktemp("served"),
+        ("ingest", "encode", "pretrain", "index", "mine", "finetune", "predict", "evaluate"),
+    )
+    made.run("release")
+    server = Server(Serving(shelf_of(made)), "127.0.0.1", 0)
+    runs = threading.Thread(target=server.run)
+    runs.start()
+    yield server
+    server.end()
+    runs.join(30)
+
+
+def test_other_requests(server_of_all: Server) -> None:
+    server = server_of_all
+    name = server.serving.front[0]
+    assert ask(server, "GET", "/health") == (200, {"status": "ok", "release": name, "dataset": "demo", "trouble": ""})
+    status, told = ask(server, "GET", "/release")
+    assert status == 200
+    assert told["release"] == name
+    assert told["provenance"]["libraries"]["torch"]
+    assert told["decided"]["decision"] == "promoted"
+    assert "files" not in told
+    assert ask(server, "GET", "/etc/passwd")[0] == 404
+    assert ask(server, "POST", "/release", {})[0] == 404
+    assert ask(server, "POST", "/predict", {}, Content_Type="text/plain")[0] == 415
+    assert ask(server, "POST", "/predict", {}, Content_Length="99999999999")[0] == 413
+    assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[0] == 200
+
+
+def test_no_request_is_dropped_while_releases_switch(server: Server, small: Small, good: Small, site: Site) -> None:
+    shelf = shelf_of(small)
+    first = shelf.current().name
+    answered: list[tuple[int, str]] = []
+    troubles: list[Exception] = []
+    done = threading.Event()
+
+    def client(number: int) -> None:
+        """On one connection for all, or on a new one for each request."""
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+        try:
+            while not done.is_set():
+                body = json.dumps({"items": [{"text": f"red vase {number}"}], "k": 2})
+                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answered.append((answer.status, json.loads(answer.read())["release"]))
+                if number % 2:
+                    connection.close()
+        except Exception as error:
+            troubles.append(error)
+
+    def until(name: str) -> None:
+        seen = threading.Event()
+        for _ in range(600):
+            if answered and answered[-1][1] == name:
+                return
+            seen.wait(0.1)
+        raise AssertionError(f"{name} is never served: {server.serving.trouble}")
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+    for one in clients:
+        one.start()
+    until(first)
+    site(good).run("release")
+    second = shelf.current().name
+    until(second)
+    rollback(small.workspace, small.dataset)
+    until(first)
+    done.set()
+    for one in clients:
+        one.join(60)
+    assert troubles == []
+    assert {status for status, _ in answered} == {200}
+    assert {name for _, name in answered} == {first, second}
+    switches = [name for name, before in zip(answered[1:], answered, strict=False) if name[1] != before[1]]
+    assert len(switches) >= 2
+
+
+def test_a_release_that_does_not_load_leaves_the_present_one(server: Server, small: Small) -> None:
+    shelf = shelf_of(small)
+    name = shelf.current().name
+    broken = shelf.path("broken")
+    broken.mkdir()
+    (broken / package.MANIFEST).write_text("{}")
+    shelf.point("broken", 9)
+    waits = threading.Event()
+    for _ in range(100):
+        if server.serving.trouble:
+            break
+        waits.wait(0.1)
+    health = ask(server, "GET", "/health")[1]
+    assert health["release"] == name
+    assert "settings.json" in health["trouble"]
+    assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[1]["release"] == name
+    shelf.point(name, 1)
+    for _ in range(100):
+        if not server.serving.trouble:
+            break
+        waits.wait(0.1)
+    assert ask(server, "GET", "/health")[1]["trouble"] == ""
+
+
+def test_the_command_serves_and_ends_at_sigterm(small: Small, tmp_path: Path) -> None:
+    import signal
+    import subprocess
+    import sys
+
+    root = small.workspace.root
+    (root / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
+    command = [sys.executable, "-m", "mufin_model.cli", "serve", "-d", small.dataset, "--port", "0"]
+    env = os.environ | {"MUFIN_ROOT": str(root), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=env, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as made:
+        try:
+            line = made.stdout.readline()
+            port = int(line.rsplit(":", 1)[1])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", "/health")
+            assert json.loads(connection.getresponse().read())["release"] in line
+            made.send_signal(signal.SIGTERM)
+            assert made.wait(30) == 0
+        finally:
+            made.kill()
