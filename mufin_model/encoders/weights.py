@@ -30,7 +30,8 @@ def package(name: str) -> Path | None:
 def text_folder(name: str) -> str:
     """The transformers folder within a package of that name; the name as it is where there is none."""
     root = package(name)
-    found = sorted(root.rglob("config.json")) if root else []
+    # the shallowest: a Sentence-BERT has others for its pooling and its modules below the transformer's own
+    found = sorted(root.rglob("config.json"), key=lambda path: (len(path.parts), path)) if root else []
     return str(found[0].parent) if found else name
 
 
