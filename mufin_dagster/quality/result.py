@@ -47,28 +47,13 @@ class Expectation(Model):
     unexpected: int = Field(description="Rows that break it; a tolerated share breaks a passed one too.")
     unexpected_percent: float = Field(description="These in per cent of the rows.")
     observed: Cell = Field(description="The value seen, where the expectation is about one value.")
+    found: str = Field(description="What was found, in a line for people.")
     error: str = Field(description="Why it could not be judged, which is a failure; empty otherwise.")
     first: list[dict[str, Cell]] = Field(description="The first offending rows: column to value.")
     pictures: list[list[str]] = Field(
         default=[],
         description="Of each of these rows its picture, and that of what it is near to, as data: addresses.",
     )
-
-    @property
-    def found(self) -> str:
-        """One line for people."""
-        if self.error:
-            return self.error.strip().splitlines()[0]
-        if isinstance(self.observed, int | float) and "max_value" in self.arguments:
-            told = f"{self.unexpected:,} of {self.rows:,} rows"
-            return f"{self.observed:.4g}, at most {self.arguments['max_value']:g} wanted ({told})"
-        if self.observed is not None:
-            return f"{self.observed}"
-        if not self.rows:
-            return "no rows"
-        if not self.unexpected:
-            return f"none of {self.rows:,} row{'s' if self.rows != 1 else ''} breaks it"
-        return f"{self.unexpected:,} of {self.rows:,} rows break it"
 
 
 class Suite(Model):
@@ -209,6 +194,7 @@ def _expectation(source: Source, outcome: Outcome) -> Expectation:
         unexpected=outcome.unexpected_count,
         unexpected_percent=outcome.unexpected_percent,
         observed=cell(outcome.observed),
+        found=outcome.summary,
         error=outcome.error,
         first=[cells(row) for row in outcome.rows],
         pictures=[] if outcome.passed else pictures.of(source, rule, outcome.rows),

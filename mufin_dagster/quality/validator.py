@@ -56,9 +56,17 @@ class Outcome:
         """One line for people."""
         if self.error:
             return self.error.strip().splitlines()[0]
+        rows = f"{self.element_count:,} row{'' if self.element_count == 1 else 's'}"
+        most = self.rule.kwargs.get("max_value")
+        if isinstance(self.observed, int | float) and most is not None:
+            return f"{self.observed:.4g}, at most {most:g} wanted ({self.unexpected_count:,} of {rows})"
         if self.observed is not None:
             return f"{self.observed}"
-        return f"{self.unexpected_count:,} of {self.element_count:,} rows break it"
+        if not self.element_count:
+            return "no rows"
+        if not self.unexpected_count:
+            return f"none of {rows} breaks it"
+        return f"{self.unexpected_count:,} of {rows} break it"
 
 
 Keep = Callable[[str, Any], None]
