@@ -75,6 +75,9 @@ if "7" in text:
     sys.exit(2)
 if "!" in text:
     raise RuntimeError("broken on purpose")
+if "kill me once" in text and not Path("killed").exists():
+    Path("killed").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
 with workspace.write(dataset, "letters") as folder:
     (folder / "letters.txt").write_text(text.upper() + str(settings.ingest.image_size))
 """,
@@ -93,7 +96,8 @@ with workspace.write(dataset, "words") as folder:
 words = (workspace.path(dataset, "words") / "words.txt").read_text()
 with workspace.write(dataset, "report") as folder:
     (folder / "report.html").write_text(f"<h1>{words}</h1>{settings.evaluate.gallery}")
-    (folder / "metrics.json").write_text(json.dumps({"mufin": {"P@1": 50.0}, "siamese": {"P@1": 40.0}}))
+    metrics = {"mufin": {"P@1": 50.0, "letters": len(words)}, "siamese": {"P@1": 40.0}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "plots").mkdir()
     (folder / "plots" / "curve.json").write_text("[]")
 """,
