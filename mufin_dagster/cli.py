@@ -9,16 +9,18 @@ import typer
 
 from mufin_dagster.data_cli import app as data
 from mufin_dagster.recorded import recorded
+from mufin_dagster.release_commands import judged
 from mufin_model.artefacts import Workspace
-from mufin_model.cli import Overrides, app, guarded
+from mufin_model.cli import RELEASED, Overrides, app, guarded
 
 Datasets = Annotated[list[str] | None, typer.Option("--dataset", "-d", help="A dataset; repeatable. All by default.")]
 PROJECT = "The project"
 
 app.add_typer(data, name="data", rich_help_panel=PROJECT)
+WRAPPED = {"ingest": recorded, "release": judged}
 for command in app.registered_commands:
-    if command.name == "ingest" and command.callback:
-        command.callback = recorded(command.callback)
+    if command.name in WRAPPED and command.callback:
+        command.callback = WRAPPED[command.name](command.callback)
 
 
 @app.command(rich_help_panel=PROJECT)
@@ -108,6 +110,22 @@ def status(datasets: Datasets = None) -> None:
     from mufin_dagster import status as stages
 
     stages.show(stages.states(Workspace.find(), datasets or []))
+
+
+@app.command(rich_help_panel=RELEASED)
+@guarded
+def rollback(
+    release: Annotated[
+        str | None, typer.Argument(help="Its name, or how it begins; by default the one before.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Where there are several.")] = None,
+) -> None:
+    """Put an earlier release in front again; `mufin serve` follows within a second."""
+    from mufin_dagster.release_commands import only
+    from mufin_dagster.release_commands import rollback as switch
+
+    workspace = Workspace.find()
+    switch(workspace, dataset or only(workspace), release)
 
 
 @app.command(rich_help_panel=PROJECT)

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mufin_dagster import assets, automation, backfill, checks, drops, execution, failures, jobs, pipeline, signatures
+from mufin_dagster import (
+    assets,
+    automation,
+    backfill,
+    checks,
+    drops,
+    execution,
+    failures,
+    jobs,
+    pipeline,
+    release_check,
+    signatures,
+)
 from mufin_dagster import settings as automation_settings
 from mufin_dagster.sync import dvc_lock_sync
 from mufin_model.artefacts import Workspace
@@ -16,7 +28,11 @@ workspace = Workspace.find()
 settings = automation_settings.automation(workspace.params)
 stages = pipeline.load(workspace.root)
 asset_jobs = jobs.jobs(stages)
-asset_checks = [*checks.build(stages), *signatures.build(workspace, stages, settings)]
+asset_checks = [
+    *checks.build(stages),
+    *signatures.build(workspace, stages, settings),
+    *release_check.build(workspace, stages, settings),
+]
 take_in = [drops.job(workspace, settings)] if settings.drop_folder else []
 
 defs = dg.Definitions(

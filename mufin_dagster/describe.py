@@ -134,6 +134,46 @@ def _plot(rows: Sequence[Mapping[str, float]]) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
 
 
+def verdict_metadata(verdict: Mapping[str, Any]) -> Metadata:
+    """What the release gate decided: who met, why, and each figure of both."""
+    told: Metadata = {
+        "decision": str(verdict["decision"]),
+        "challenger": str(verdict["challenger"]),
+        "held against": str(verdict["champion"] or "none before"),
+    }
+    for name, lines in (("why", verdict["reasons"]), ("notes", verdict.get("notes", []))):
+        if lines:
+            told[name] = dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))
+    if compared := verdict.get("compared"):
+        told["compared on"] = str(verdict["how"])
+        rows = [
+            "| | challenger | current | points | 95 % interval | worse by more than | risk | |",
+            "|---|---:|---:|---:|---:|---:|---:|---|",
+        ]
+        for one in compared:
+            ahead, low, high = (100 * x for x in (one["ours"] - one["theirs"], one["low"], one["high"]))
+            state = "refused" if not one["passed"] else "passed" if one["decides"] else "too few to decide"
+            rows.append(
+                f"| {one['name']} | {100 * one['ours']:.2f} | {100 * one['theirs']:.2f} | {ahead:+.2f}"
+                f" | {low:+.2f} to {high:+.2f} | {100 * one['tolerance']:g} | {one['risk']:.0%} | {state} |"
+            )
+        told["comparison"] = dg.MetadataValue.md("\n".join(rows))
+    return told
+
+
+def _verdict(path: Path, _: str) -> Metadata:
+    return verdict_metadata(json.loads(path.read_text()))
+
+
+def _manifest(path: Path, _: str) -> Metadata:
+    """Of a release: its name, its figures, what it was made of; not the list of its files."""
+    manifest = json.loads(path.read_text())
+    told: Metadata = {f"served {name}": float(value) for name, value in manifest.get("served_metrics", {}).items()}
+    if "provenance" in manifest:
+        told["provenance"] = dg.MetadataValue.json(manifest["provenance"])
+    return {"release": str(manifest["release"]), **told} if "release" in manifest else told
+
+
 def _report(path: Path, _: str) -> Metadata:
     return {"report": dg.MetadataValue.path(str(path))}
 
@@ -165,6 +205,8 @@ READERS: dict[str, Callable[[Path, str], Metadata]] = {
     "loss.csv": _curve,
     "metrics.json": _metrics,
     "report.html": _report,
+    "verdict.json": _verdict,
+    "manifest.json": _manifest,
     ".parquet": _parquet,
     ".npy": _numpy,
     ".npz": _sparse,

@@ -44,6 +44,9 @@ LIBRARY: dict[str, tuple[str, str]] = {
 }
 """Verb to (module, help). Each module has `run(workspace, dataset, settings)`."""
 
+RELEASED = "What was released"
+"""Heading of the commands about releases."""
+
 ON_ALL_RANKS = ("pretrain", "finetune")
 """Verbs that share their work where torchrun or accelerate starts several processes; others run on the first alone."""
 
@@ -105,7 +108,7 @@ for _verb, (_, _text) in LIBRARY.items():
     _add(_verb, _text)
 
 for _command in (commands.releases, commands.serve):
-    app.command(rich_help_panel="What was released")(guarded(_command))
+    app.command(rich_help_panel=RELEASED)(guarded(_command))
 
 if __name__ == "__main__":
     app()

@@ -24,13 +24,11 @@ from tests.conftest import small_settings
 
 STEPS: dict[str, tuple[Any, str]] = {
     "packed": (release.gate, "judge"),
-    "judged": (shelf.Shelf, "record"),
     "recorded": (shelf.Shelf, "take"),
     "taken": (shelf.Shelf, "point"),
     "pointed": (shelf.Shelf, "mirror"),
     "mirror filled": (artefacts, "swap"),
     "mirrored": (shelf.Shelf, "prune"),
-    "being pruned": (shelf.shutil, "rmtree"),
 }
 """What was done last, and the call that the process does not survive."""
 

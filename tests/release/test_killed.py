@@ -14,7 +14,7 @@ from tests.conftest import Small
 from .conftest import shelf_of
 from .killed import STEPS
 
-BEFORE = ("packed", "judged", "recorded", "taken")
+BEFORE = ("packed", "recorded", "taken")
 
 
 def test_a_kill_at_any_step_leaves_a_whole_release_in_front(
