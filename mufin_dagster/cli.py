@@ -105,11 +105,25 @@ def backfill(
 
 @app.command(rich_help_panel=PROJECT)
 @guarded
-def status(datasets: Datasets = None) -> None:
-    """Which stages are fresh, stale (and why) or missing."""
+def status(
+    datasets: Datasets = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """What is stale and why, last runs, releases, what is on; exit code 1 where something needs someone."""
+    import json
+
+    from mufin_dagster import overview
     from mufin_dagster import status as stages
 
-    stages.show(stages.states(Workspace.find(), datasets or []))
+    workspace = Workspace.find()
+    states = stages.states(workspace, datasets or [])
+    told = overview.overview(workspace, datasets or [])
+    if as_json:
+        print(json.dumps(overview.as_json(states, told), indent=2))
+    else:
+        stages.show(states)
+        overview.show(states, told)
+    raise typer.Exit(1 if overview.attention(states, told) else 0)
 
 
 @app.command(rich_help_panel=RELEASED)
