@@ -13,16 +13,17 @@ import platform
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from mufin_model.artefacts import Workspace, aside, disk
+from mufin_model.artefacts import Workspace, aside, disk, read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.progress import say
 from mufin_model.release import gate
-from mufin_model.release.package import pack, released, verify
-from mufin_model.release.shelf import PROMOTED, REFUSED, ROLLED_BACK, Shelf
+from mufin_model.release.package import VERDICT, pack, released, verify
+from mufin_model.release.shelf import NOUN, PROMOTED, REFUSED, ROLLED_BACK, Shelf
 
 CHALLENGER = "challenger"
 
@@ -41,7 +42,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         records = shelf.records()
         if champion is not None and champion.name == name:
             shelf.take(folder, name)
-            number = champion.record or _write(shelf, _first(name), shelf.path(name))
+            number = champion.record or _write(shelf, _told_with(shelf, name), shelf.path(name))
             shelf.point(name, number)
             shelf.mirror(_lasting(next(one for one in shelf.records() if one["number"] == number)))
             say(f"{name} is released already")
@@ -136,13 +137,15 @@ def _withdrawn(records: list[dict[str, Any]], name: str) -> bool:
     return False
 
 
-def _first(name: str) -> dict[str, Any]:
-    """Of a release that was there before any decision."""
-    notes = ["it was released before there was a gate"]
-    return {**gate.Verdict(name, None, notes=notes).lasting(), "measured": {}}
+def _told_with(shelf: Shelf, name: str) -> dict[str, Any]:
+    """Of a release that came without records (`dvc pull`, or older than the gate): its own verdict, if it has one."""
+    path = shelf.workspace.path(shelf.dataset, NOUN) / VERDICT
+    if path.is_file() and (told := read_json(path)).get("challenger") == name and told["decision"] != REFUSED:
+        return {**told, "measured": {}}
+    return {**gate.Verdict(name, None, notes=["it was released before there was a gate"]).lasting(), "measured": {}}
 
 
-def _write(shelf: Shelf, told: dict[str, Any], folder: Any) -> int:
+def _write(shelf: Shelf, told: dict[str, Any], folder: Path) -> int:
     manifest = released(folder)
     return shelf.record(
         {

@@ -165,6 +165,24 @@ def test_the_last_releases_stay(good: Small, worse: Small, site: Site) -> None:
     assert shelf_of(small).names() == [shelf_of(small).current().name]
 
 
+def test_a_release_that_dvc_brought_is_taken_up_as_it_is(good: Small, worse: Small, site: Site) -> None:
+    site(worse).run("release")
+    small = site(good)
+    small.run("release")
+    before = files(small.noun("released_model"))
+    shutil.rmtree(shelf_of(small).folder)
+    small.run("release")
+    assert files(small.noun("released_model")) == before
+    assert decisions(small) == ["promoted"]
+    # and a refusal is made again to the byte
+    small = site(worse)
+    small.run("release")
+    before = files(small.noun("released_model"))
+    shutil.rmtree(shelf_of(small).folder)
+    small.run("release")
+    assert files(small.noun("released_model")) == before
+
+
 def test_a_release_from_before_the_gate_is_the_champion(good: Small, worse: Small, site: Site) -> None:
     small = site(good)
     small.run("release")
