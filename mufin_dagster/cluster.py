@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store
 from mufin_dagster.worker import Outcome, Task
+from mufin_model import config
 from mufin_model.artefacts import Workspace
 from mufin_model.errors import SettingError
 from mufin_model.training.launch import MEET, NODE, NODES, RANKS
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 GONE = -9
 """Exit code of a command whose worker went; retries.py tries such a step again."""
+
+REACH_SECONDS = 10.0
+"""For the head's port to open."""
 
 
 def run(
@@ -85,10 +90,16 @@ def _task(workspace: Workspace, stage: Stage, settings: Execution, env: Mapping[
     if not settings.work:
         return task
     store = Store(settings.work)
-    # an artefact that a stage keeps from its earlier run (`keep_weights`) is an input as well
-    own = [path for path in stage.outs if (workspace.root / path).exists()]
+    own = [path for path in stage.outs if (workspace.root / path).exists()] if _goes_on(workspace, stage) else []
     inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *stage.deps, *own]}
     return replace(task, url=settings.work, inputs=inputs, outs=stage.outs)
+
+
+def _goes_on(workspace: Workspace, stage: Stage) -> bool:
+    """Whether the stage keeps something of its earlier result, which then is an input as well."""
+    settings = config.load(workspace.params, stage.dataset)
+    own = [getattr(settings, name, None) for name in stage.params]
+    return any(getattr(section, kept, False) for section in own for kept in ("keep_weights", "keep_split"))
 
 
 @contextmanager
@@ -100,8 +111,9 @@ def _connected(address: str) -> Iterator[Any]:
             "the target ray needs Ray", where="execution.target", mend="pip install 'mufin[ray]'"
         ) from error
     try:
+        _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, namespace="mufin")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise SettingError(
             f"no Ray cluster at {address!r}",
             where="execution.ray",
@@ -112,6 +124,17 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Knock at host:port; Ray itself asks a head that is not there for minutes.
+
+    Raises:
+        OSError: nobody opens.
+    """
+    host, _, port = address.rpartition("//")[2].partition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 
 def _place(

@@ -138,9 +138,9 @@ def run(
     """
     settings, need = execution(params), Need.of(stage.meta)
     if settings.target == "ray":
-        from mufin_dagster import cluster
+        from mufin_dagster.cluster import run as run_on_cluster
 
-        return cluster.run(workspace, stage, need, settings, env, forward)
+        return run_on_cluster(workspace, stage, need, settings, env, forward)
     return machine.run(workspace, stage.cmd, need.gpu, machine.gpus(settings.gpus), env, forward)
 
 

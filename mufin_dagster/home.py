@@ -1,13 +1,13 @@
-"""Dagster's own folder, `.dagster_home/` in the project: its runs and events, and dagster.yaml copied there."""
+"""Dagster's own folder, `.dagster_home/` in the project: its runs and events, and dagster.yaml written there."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from mufin_dagster import instance
 from mufin_dagster.versioning import environment
 from mufin_model.artefacts import Workspace
 
@@ -20,8 +20,7 @@ def prepare(workspace: Workspace) -> dict[str, str]:
     env = environment(workspace.root)
     if "DAGSTER_HOME" not in os.environ:
         home = workspace.root / ".dagster_home"
-        home.mkdir(exist_ok=True)
-        _copy(workspace.root / "dagster.yaml", home / "dagster.yaml")
+        instance.write(workspace, home, env)
         env["DAGSTER_HOME"] = str(home)
     Path(env["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
     return env
@@ -37,8 +36,3 @@ def serve(workspace: Workspace, host: str, port: int) -> int:
     if os.name == "posix":
         os.execvpe(command[0], command, env)
     return subprocess.run(command, env=env).returncode
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_file() and (not target.is_file() or source.read_bytes() != target.read_bytes()):
-        shutil.copyfile(source, target)

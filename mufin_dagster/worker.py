@@ -72,9 +72,12 @@ class Runner:
         self._thread: threading.Thread | None = None
 
     def place(self) -> str:
-        """Name of this node, and which GPUs this actor was given."""
+        """Name of this node, as Ray's own dashboard has it, and which GPUs this actor was given."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return f"{socket.gethostname()} ({node_address()})" + (f", GPU {gpus}" if gpus else "")
+        return f"{socket.gethostname()} (node {node[:12]})" + (f", GPU {gpus}" if gpus else "")
 
     def meeting_point(self) -> str:
         """host:port of this node for the processes of one training."""
