@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from mufin_dagster import versioning
-from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.cli import guarded
 from mufin_model.errors import DatasetError
@@ -29,6 +28,7 @@ def judged(command: Callable[..., Any]) -> Callable[..., Any]:
     @guarded
     def run(*args: Any, **kwargs: Any) -> Any:
         if main_rank():
+            from mufin_model import config
             from mufin_model.release.gate import CHECKS
 
             dataset = kwargs["dataset"]
@@ -68,6 +68,7 @@ def rollback(workspace: Workspace, dataset: str, name: str | None) -> str:
         ArtefactError: there is no such release.
         DatasetError: the dataset is not registered.
     """
+    from mufin_model import config
     from mufin_model.release.release import rollback as switch
 
     keep = config.load(workspace.params, dataset).release.keep
@@ -88,6 +89,8 @@ def only(workspace: Workspace) -> str:
     Raises:
         DatasetError: there are several, or none.
     """
+    from mufin_model import config
+
     names = [str(name) for name in config.read(workspace.params).get("datasets") or []]
     if len(names) != 1:
         raise DatasetError("which dataset?", where="params.yaml", rows=names, mend="mufin rollback --dataset NAME")
