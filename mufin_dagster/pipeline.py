@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from mufin_model.errors import SettingError
 
 DATA = "data/"
 """Dependencies under this folder are artefacts; all others are code."""
+LOOKS, LOOK_SECONDS, SETTLED_SECONDS = 50, 0.1, 1.0
+"""How often and how far apart dvc.lock is looked at until it stays the same; an older one is taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...
 def read_lock(root: Path, stages: Sequence[Stage]) -> dict[str, Locked]:
     """Address to what DVC recorded, of the stages that have run."""
     path = root / "dvc.lock"
-    entries = (read(path).get("stages") or {}) if path.is_file() else {}
+    entries = (_settled(path).get("stages") or {}) if path.is_file() else {}
     return {stage.address: _locked(stage, entries[stage.address]) for stage in stages if stage.address in entries}
 
 
@@ -116,6 +119,18 @@ def input_version(stage: Stage, parent: Stage, locked: Mapping[str, Locked]) -> 
     if theirs and all(theirs.outs.get(path) == md5 for path, md5 in read_now.items()):
         return theirs.data_version
     return _joined(list(read_now.values()))
+
+
+def _settled(path: Path) -> dict[str, Any]:
+    """DVC's lock file, not while DVC writes it: it empties the file first, and half of it is YAML as well."""
+    for _ in range(LOOKS):
+        before = path.read_bytes()
+        if abs(time.time() - path.stat().st_mtime) > SETTLED_SECONDS:
+            break
+        time.sleep(LOOK_SECONDS)
+        if before and path.read_bytes() == before:
+            break
+    return read(path)
 
 
 def _stage(stage: Any, settings: Mapping[str, Any]) -> Stage:

@@ -1,0 +1,39 @@
+"""dvc.lock read while DVC writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from mufin_dagster import pipeline
+
+from .conftest import Project
+
+
+def test_a_lock_that_is_being_written_is_waited_for(project: Project):
+    lock = project.root / "dvc.lock"
+    whole = lock.read_bytes()
+    stages = project.stages
+    before = pipeline.read_lock(project.root, stages)
+    half = whole[: whole.index(b"\n  ", len(whole) // 2) + 1]
+    stop = threading.Event()
+
+    def write() -> None:
+        """As DVC does: emptied, then in pieces."""
+        while not stop.is_set():
+            with lock.open("wb") as file:
+                time.sleep(0.02)
+                file.write(half)
+                file.flush()
+                time.sleep(0.02)
+                file.write(whole[len(half) :])
+            stop.wait(0.5)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(10):
+            assert pipeline.read_lock(project.root, stages) == before
+    finally:
+        stop.set()
+        writer.join()
