@@ -44,7 +44,7 @@ class Store:
         from fsspec.core import url_to_fs
 
         try:
-            self._fs, root = url_to_fs(url, use_listings_cache=False)
+            self._fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
         except (ValueError, ImportError) as error:
             raise SettingError(
                 str(error), where="execution.work", mend="a URL of fsspec, as in s3://bucket/folder ('mufin[s3]')"
