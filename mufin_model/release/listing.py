@@ -11,6 +11,8 @@ from mufin_model.config import read
 from mufin_model.errors import DatasetError
 from mufin_model.release.shelf import REFUSED, Shelf
 
+METRICS = ("P@1", "nDCG@5")
+HEADINGS = "   P@1 nDCG@5     MB     ms"
 COLOURS = {"current": "green", "kept": "cyan", "refused": "yellow", "gone": "dim"}
 
 
@@ -45,37 +47,35 @@ def releases(workspace: Workspace, datasets: Sequence[str]) -> list[dict[str, An
 
 
 def show(found: Sequence[dict[str, Any]]) -> None:
-    """Print a table; a refused challenger with its reasons."""
+    """Print a line for each decision, and under it why."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     if not found:
         print("nothing was released yet: mufin release --dataset NAME")
         return
-    metrics = list(dict.fromkeys(name for one in found for name in one["metrics"] if name in ("P@1", "nDCG@5")))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("dataset", "release", "decision", "state", "when (UTC)"):
-        table.add_column(heading, no_wrap=True)
-    for heading in (*metrics, "MB", "ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("data / code / params", no_wrap=True)
-    table.add_column("why", overflow="fold")
+    width = max(7, *(len(one["dataset"]) for one in found))
+    console = Console()
+    console.print(
+        f"{'dataset':{width}}  {'release':12}  {'state':14}  {'when (UTC)':16}  {HEADINGS}",
+        style="bold",
+        soft_wrap=True,
+    )
     for one in found:
-        colour, measured, made_of = COLOURS[one["state"]], one.get("measured", {}), one["provenance"]
-        table.add_row(
-            one["dataset"],
-            one["release"],
-            one["decision"],
-            f"[{colour}]{one['state']}[/{colour}]",
-            one["made"]["at"][:16].replace("T", " "),
-            *(f"{100 * one['metrics'][name]:.2f}" if name in one["metrics"] else "" for name in metrics),
-            f"{measured['megabytes']:.1f}" if "megabytes" in measured else "",
-            f"{measured['milliseconds']:.1f}" if "milliseconds" in measured else "",
-            " / ".join(str(made_of.get(name, ""))[:7] for name in ("data", "code", "params")),
-            escape("\n".join(one["reasons"] or one.get("notes", []))),
-        )
-    Console().print(table)
+        measured = one.get("measured", {})
+        figures = [f"{100 * one['metrics'][name]:6.2f}" if name in one["metrics"] else " " * 6 for name in METRICS]
+        figures += [f"{measured[name]:6.1f}" if name in measured else " " * 6 for name in ("megabytes", "milliseconds")]
+        state = f"{_state(one):14}"
+        line = f"{one['dataset']:{width}}  {one['release']:12}  [{COLOURS[one['state']]}]{state}[/]"
+        line += f"  {one['made']['at'][:16].replace('T', ' ')}  {' '.join(figures)}"
+        console.print(line, soft_wrap=True, highlight=False)
+        for reason in one["reasons"]:
+            console.print(f"{'':{width}}  {escape(reason)}", soft_wrap=True, highlight=False)
+
+
+def _state(one: dict[str, Any]) -> str:
+    """What is left of a decision, in a word or two."""
+    return one["state"] if one["state"] in ("current", "refused") else f"{one['decision'].split()[0]}, {one['state']}"
 
 
 def as_json(found: Sequence[dict[str, Any]]) -> str:
