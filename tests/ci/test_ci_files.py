@@ -48,6 +48,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     """A good version, and one whose test split leads nowhere; nothing but git and DVC's remote holds them."""
     folder = tmp_path_factory.mktemp("ci")
     shop = project(folder / "project")
+    shop.dvc("remote", "modify", "folder", "url", str(folder / "remote"))  # clones lie elsewhere
     shop.workspace.params.write_text(shop.workspace.params.read_text().replace("other", "shop"))
     catalog = shop.workspace.catalog("shop")
     catalog.parent.mkdir(parents=True)

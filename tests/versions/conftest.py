@@ -104,7 +104,7 @@ def project(root: Path) -> Shop:
     shop.git("config", "user.name", "A Merchant")
     shop.git("config", "user.email", "merchant@example.org")
     shop.dvc("init", "-q")
-    shop.dvc("remote", "add", "-d", "folder", str(root.parent / "remote"))
+    shop.dvc("remote", "add", "-d", "folder", "../remote")  # relative: a copy of the folder has its own
     shop.git("add", ".")
     shop.git("commit", "-qm", "A project")
     return shop
@@ -118,15 +118,32 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def grown_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `template`, with a second version of five items more."""
+    folder = tmp_path_factory.mktemp("grown")
+    shutil.copytree(template, folder, symlinks=True, dirs_exist_ok=True)
+    Shop(folder / "project").version("More", items=ITEMS + 5)
+    return folder
+
+
 @pytest.fixture
 def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A copy of the project with one version, to be changed."""
+    yield from _copied(template, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def grown(grown_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A copy of the project with two versions, to be changed."""
+    yield from _copied(grown_template, tmp_path, monkeypatch)
+
+
+def _copied(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     shutil.copytree(template, tmp_path, symlinks=True, dirs_exist_ok=True)
     root = tmp_path / "project"
     monkeypatch.delenv(versioning.IN_STAGE, raising=False)
     monkeypatch.setenv("MUFIN_ROOT", str(root))
     monkeypatch.chdir(root)
-    made = Shop(root)
-    made.dvc("remote", "modify", "folder", "url", str(tmp_path / "remote"))
-    made.git("commit", "-qam", "Another remote")
-    yield made
+    yield Shop(root)
     os.chdir(REPOSITORY)

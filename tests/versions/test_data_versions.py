@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mufin_dagster import data_diff, datasets
@@ -13,24 +15,22 @@ from mufin_model.errors import DatasetError
 from .conftest import ITEMS, Shop
 
 
-def test_a_version_is_one_commit_of_pointers(shop: Shop) -> None:
-    second = shop.version("More", items=ITEMS + 5)
-    changed = shop.git("show", "--format=", "--name-only", second).split()
+def test_a_version_is_one_commit_of_pointers(grown: Shop) -> None:
+    changed = grown.git("show", "--format=", "--name-only", "HEAD").split()
     assert changed == ["data/shop/catalog.dvc", "dvc.lock"]
-    assert sum(map(len, shop.git("show", second).splitlines())) < 4000
-    assert not shop.git("status", "--porcelain")
-    assert commit(shop.workspace, "Nothing") is None
+    assert sum(map(len, grown.git("show", "HEAD").splitlines())) < 4000
+    assert not grown.git("status", "--porcelain")
+    assert commit(grown.workspace, "Nothing") is None
 
 
-def test_history_tells_each_version_of_the_data_once(shop: Shop) -> None:
-    (shop.root / "note.txt").write_text("x")
-    shop.git("add", "note.txt")
-    shop.git("commit", "-qm", "No data")
-    shop.version("More", items=ITEMS + 5)
-    found = history(shop.workspace, "shop")
+def test_history_tells_each_version_of_the_data_once(grown: Shop) -> None:
+    (grown.root / "note.txt").write_text("x")
+    grown.git("add", "note.txt")
+    grown.git("commit", "-qm", "No data")
+    found = history(grown.workspace, "shop")
     assert [version.message for version in found] == ["More", "First photographs"]
     assert found[0].catalog != found[1].catalog
-    told = shop.mufin("data", "history", "-d", "shop").stdout
+    told = grown.mufin("data", "history", "-d", "shop").stdout
     rows = [line.split() for line in told.splitlines() if line.startswith(tuple(v.commit[:10] for v in found))]
     assert [row[3:7] for row in rows] == [["65", "2", "65", "65"], ["60", "2", "60", "60"]]
 
@@ -59,33 +59,31 @@ def test_diff_tells_which_part_of_an_item_changed_and_how_texts_drift(shop: Shop
     assert float(lengths[-1]) > 1
 
 
-def test_back_and_forth(shop: Shop) -> None:
-    first, before = shop.git("rev-parse", "HEAD").strip(), (shop.artefact(), shop.artefact("catalog"))
-    second = shop.version("More", items=ITEMS + 5)
-    after = (shop.artefact(), shop.artefact("catalog"))
+def test_back_and_forth(grown: Shop, template: Path) -> None:
+    earlier = Shop(template / "project")
+    before = (earlier.artefact(), earlier.artefact("catalog"))
+    after = (grown.artefact(), grown.artefact("catalog"))
     assert before != after
-    restore(shop.workspace, first)
-    assert (shop.artefact(), shop.artefact("catalog")) == before
-    restore(shop.workspace, second)
-    assert (shop.artefact(), shop.artefact("catalog")) == after
-    assert not shop.git("status", "--porcelain")
+    restore(grown.workspace, "HEAD~1")
+    assert (grown.artefact(), grown.artefact("catalog")) == before
+    restore(grown.workspace, "HEAD")
+    assert (grown.artefact(), grown.artefact("catalog")) == after
+    assert not grown.git("status", "--porcelain")
     # and with the tools' own commands
-    shop.git("checkout", "-q", first, "--", "data", "dvc.lock", "params.yaml")
-    shop.dvc("checkout", "--allow-missing")
-    assert (shop.artefact(), shop.artefact("catalog")) == before
+    grown.git("checkout", "-q", "HEAD~1", "--", "data", "dvc.lock", "params.yaml")
+    grown.dvc("checkout", "--allow-missing")
+    assert (grown.artefact(), grown.artefact("catalog")) == before
 
 
 @pytest.mark.parametrize("where", ["catalog", "pointer"])
-def test_what_no_version_holds_is_not_overwritten(shop: Shop, where: str) -> None:
-    first = shop.git("rev-parse", "HEAD").strip()
-    shop.version("More", items=ITEMS + 5)
+def test_what_no_version_holds_is_not_overwritten(grown: Shop, where: str) -> None:
     if where == "catalog":
-        (shop.workspace.catalog("shop") / "labels.parquet").write_bytes(b"being edited")
+        (grown.workspace.catalog("shop") / "labels.parquet").write_bytes(b"being edited")
     else:
-        with (shop.root / "params.yaml").open("a") as file:
+        with (grown.root / "params.yaml").open("a") as file:
             file.write("# being edited\n")
     with pytest.raises(VersioningError, match="no version holds") as told:
-        restore(shop.workspace, first)
+        restore(grown.workspace, "HEAD~1")
     assert "shop/catalog" in str(told.value) if where == "catalog" else "params.yaml" in str(told.value)
 
 
@@ -94,7 +92,7 @@ def test_descriptors_of_another_catalogue_are_not_committed(shop: Shop) -> None:
     done = shop.mufin("data", "commit", "-m", "Too early")
     assert done.returncode == 2
     assert "mufin ingest --dataset shop" in done.stderr
-    assert shop.git("log", "-1", "--format=%s").strip() == "Another remote"
+    assert shop.git("log", "-1", "--format=%s").strip() == "First photographs"
 
 
 def test_an_override_or_a_name_that_is_unknown(shop: Shop) -> None:

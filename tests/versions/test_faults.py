@@ -158,24 +158,23 @@ def damage(path: Path) -> None:
     path.chmod(mode)
 
 
-def test_a_damaged_cache_file_is_told_and_mended_from_the_remote(shop: Shop) -> None:
-    first, before = shop.git("rev-parse", "HEAD").strip(), shop.artefact()
-    shop.dvc("push", "-q")
-    now = shop.version("More", items=ITEMS + 5)
-    present = shop.artefact()
+def test_a_damaged_cache_file_is_told_and_mended_from_the_remote(grown: Shop, template: Path) -> None:
+    before, present = Shop(template / "project").artefact(), grown.artefact()
+    first, now = grown.git("rev-parse", "HEAD~1", "HEAD").split()
+    grown.dvc("push", "-q", "--all-commits")
     path = "data/shop/raw_descriptors/items.parquet"
-    damage(objects(shop.workspace, first).held(path))
+    damage(objects(grown.workspace, first).held(path))
     with pytest.raises(CacheError, match="1 files of DVC's cache are damaged") as told:
-        restore(shop.workspace, first)
+        restore(grown.workspace, first)
     assert told.value.rows[0].startswith(path)
-    assert shop.artefact() == present
-    assert not shop.git("status", "--porcelain")
-    ensure(shop.workspace, now)  # the present version is sound
-    assert shop.mufin("data", "verify", first).returncode == 2
-    mended = shop.mufin("data", "verify", first, "--mend")
+    assert grown.artefact() == present
+    assert not grown.git("status", "--porcelain")
+    ensure(grown.workspace, now)  # the present version is sound
+    assert grown.mufin("data", "verify", first).returncode == 2
+    mended = grown.mufin("data", "verify", first, "--mend")
     assert mended.returncode == 0, mended.stderr
-    restore(shop.workspace, first)
-    assert shop.artefact() == before
+    restore(grown.workspace, first)
+    assert grown.artefact() == before
 
 
 def test_what_is_neither_in_the_cache_nor_in_the_remote(shop: Shop) -> None:
