@@ -146,6 +146,8 @@ def verdict_metadata(verdict: Mapping[str, Any]) -> Metadata:
             told[name] = dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))
     if compared := verdict.get("compared"):
         told["compared on"] = str(verdict["how"])
+        # plain numbers: Dagster plots how far challengers were ahead or behind
+        told |= {f"{one['name']} points": round(100 * (one["ours"] - one["theirs"]), 2) for one in compared}
         rows = [
             "| | challenger | current | points | 95 % interval | worse by more than | risk | |",
             "|---|---:|---:|---:|---:|---:|---:|---|",

@@ -82,6 +82,7 @@ def test_a_refusal_is_a_warning_that_says_why_and_is_told(workspace: Workspace, 
     table = found.metadata["comparison"].value
     assert "| P@1 | 30.00 | 40.00 | -10.00 | -13.00 to -7.00 | 1 | 100% | refused |" in table
     assert "| too few to decide |" in table
+    assert found.metadata["P@1 points"].value == -10.0
     (message,) = told
     assert "demo was refused, aaaa stays" in message["title"]
     assert message["facts"]["challenger"] == "bbbb"
