@@ -28,7 +28,6 @@ STEPS: dict[str, tuple[Any, str]] = {
     "taken": (shelf.Shelf, "point"),
     "pointed": (shelf.Shelf, "mirror"),
     "mirror filled": (artefacts, "swap"),
-    "mirrored": (shelf.Shelf, "prune"),
 }
 """What was done last, and the call that the process does not survive."""
 

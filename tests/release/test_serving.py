@@ -6,22 +6,25 @@ import base64
 import http.client
 import json
 import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import load_npz
+from typer.testing import CliRunner
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.cli import app
 from mufin_model.evaluation.metrics import without
 from mufin_model.release import package
 from mufin_model.release.ground import queries
 from mufin_model.release.model import Model
 from mufin_model.release.release import rollback
 from mufin_model.release.server import Server, Serving
-from tests.conftest import Small
+from tests.conftest import PARAMS, Small
 
 from .conftest import shelf_of
 
@@ -221,23 +224,37 @@ def test_a_release_that_does_not_load_leaves_the_present_one(server: Server, sma
     assert ask(server, "GET", "/health")[1]["trouble"] == ""
 
 
-def test_the_command_serves_and_ends_at_sigterm(small: Small, tmp_path: Path) -> None:
-    import signal
-    import subprocess
-    import sys
-
+def test_the_command_serves_and_ends_at_sigterm(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     root = small.workspace.root
-    (root / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
-    command = [sys.executable, "-m", "mufin_model.cli", "serve", "-d", small.dataset, "--port", "0"]
-    env = os.environ | {"MUFIN_ROOT": str(root), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=env, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as made:
-        try:
-            line = made.stdout.readline()
-            port = int(line.rsplit(":", 1)[1])
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request("GET", "/health")
-            assert json.loads(connection.getresponse().read())["release"] in line
-            made.send_signal(signal.SIGTERM)
-            assert made.wait(30) == 0
-        finally:
-            made.kill()
+    (root / "params.yaml").write_text(PARAMS.read_text())
+    monkeypatch.setenv("MUFIN_ROOT", str(root))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    told: list[dict] = []
+
+    def client() -> None:
+        waits = threading.Event()
+        for _ in range(300):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request("GET", "/health")
+                told.append(json.loads(connection.getresponse().read()))
+                break
+            except ConnectionError:
+                waits.wait(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    asks = threading.Thread(target=client)
+    asks.start()
+    try:
+        done = CliRunner().invoke(app, ["serve", "-d", small.dataset, "--port", str(port)])
+    finally:
+        asks.join(60)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert done.exit_code == 0, done.output
+    name = shelf_of(small).current().name
+    assert [one["release"] for one in told] == [name]
+    assert f"serving {name} of demo on http://127.0.0.1:{port}" in done.output
