@@ -95,6 +95,6 @@ def test_a_chunk_of_other_images_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"image_size": 8}', '{"image_size": 8, "chunks": [["a"]]}'])
 def test_a_damaged_index_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
-    with pytest.raises(ArtefactError, match="cannot read|it lacks") as caught:
+    with pytest.raises(ArtefactError, match=r"cannot read|it lacks") as caught:
         ImageStore(tmp_path)
     assert caught.value.where == str(tmp_path / "index.json")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mufin_model.catalog import images
+from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.image_store import ImageStore
 from mufin_model.catalog.images import encode, thumbnail
-from mufin_model.catalog.readers.generic import ImageFiles
 
 from .conftest import picture
 

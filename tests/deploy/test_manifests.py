@@ -39,10 +39,10 @@ def complaints(value: Any, kind: str, where: str) -> list[str]:
         if not isinstance(value, list):
             return [f"{where}: no list"]
         return [said for at, one in enumerate(value) for said in complaints(one, found[1], f"{where}[{at}]")]
-    if found := re.fullmatch(r"dict\((\w+), (.+)\)", kind):
+    if found := re.fullmatch(r"dict[\[(]str, (.+)[\])]", kind):
         if not isinstance(value, dict):
             return [f"{where}: no mapping"]
-        return [said for name, one in value.items() for said in complaints(one, found[2], f"{where}.{name}")]
+        return [said for name, one in value.items() for said in complaints(one, found[1], f"{where}.{name}")]
     plain = {"str": str, "int": int, "bool": bool, "float": float, "datetime": datetime, "object": object}
     if kind in plain:
         fits = isinstance(value, plain[kind]) and (kind == "bool" or not isinstance(value, bool))
@@ -120,15 +120,17 @@ def test_manifests_name_each_other_rightly() -> None:
     assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
 
 
-def test_dagster_takes_the_instance_of_the_config_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dagster_takes_the_instance_of_the_config_map(monkeypatch: pytest.MonkeyPatch) -> None:
     from dagster._config import process_config, resolve_to_config_type
     from dagster._core.instance.config import dagster_instance_config_schema
     from dagster_k8s import K8sRunLauncher
 
     (told,) = (one["data"]["dagster.yaml"] for one in documents() if one["metadata"]["name"] == "mufin-instance")
     config = yaml.safe_load(told)
+    monkeypatch.setenv(config["storage"]["postgres"]["postgres_url"]["env"], "postgresql+psycopg2://here/mufin")
     schema = resolve_to_config_type(dagster_instance_config_schema())
-    assert process_config(schema, config).success
+    assert process_config(schema, config).errors is None
+    assert not process_config(schema, {**config, "storages": {}}).success
     launcher = config["run_launcher"]["config"]
     assert process_config(resolve_to_config_type(K8sRunLauncher.config_type()), launcher).success
     assert {("ConfigMap", name) for name in [launcher["instance_config_map"], *launcher["env_config_maps"]]} <= {

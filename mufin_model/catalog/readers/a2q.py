@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES, nearest
+from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.lines import blocks, fault
-from mufin_model.catalog.readers.generic import ImageFiles
 from mufin_model.catalog.schema import Source
 from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError

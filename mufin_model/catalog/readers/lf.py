@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.lines import blocks, fault
 from mufin_model.catalog.numbered import Side, assemble
-from mufin_model.catalog.readers.generic import ImageFiles
 from mufin_model.catalog.readers.xc import read_filters
 from mufin_model.catalog.schema import Source
 from mufin_model.catalog.sparse_text import LARGEST, SHOWN, Pairs

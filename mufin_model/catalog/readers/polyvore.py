@@ -23,10 +23,10 @@ from typing import Any
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
+from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import entries
 from mufin_model.catalog.lines import blocks, fault
 from mufin_model.catalog.outfits import PRODUCTS, Questions
-from mufin_model.catalog.readers.generic import ImageFiles
 from mufin_model.catalog.schema import Source
 from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError

@@ -13,8 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.numbered import Side, assemble
-from mufin_model.catalog.readers.generic import ImageFiles
 from mufin_model.catalog.schema import Source
 from mufin_model.catalog.sparse_text import Pairs, read_matrix, read_pairs, read_titles
 from mufin_model.catalog.vectors import Patterns

@@ -1,0 +1,63 @@
+"""Images as files below a catalogue's folder, or packed in its images.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from mufin_model.catalog.columns import offending
+from mufin_model.catalog.distrust import read_inside
+from mufin_model.catalog.packed import FILE, PackedImages
+from mufin_model.catalog.schema import ImageSource
+from mufin_model.errors import CatalogError
+
+OUTSIDE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
+"""A path that is absolute or climbs out of the folder."""
+
+
+class ImageFiles:
+    """Images as files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def stream(self, paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Each path with a function that reads its file, in the order given."""
+        for path in paths:
+            yield path, partial(read_inside, self.folder, path)
+
+
+def images(folder: Path, tables: dict[str, pl.DataFrame], files: dict[str, str]) -> ImageSource:
+    """Where the image paths of generic tables lead.
+
+    Args:
+        folder: the catalogue.
+        tables: by the names of schema.COLUMNS.
+        files: the file of each table, for error messages.
+
+    Raises:
+        CatalogError: an image path leads out of the folder, or images.parquet is damaged.
+    """
+    packed = folder / FILE
+    if packed.exists():
+        return PackedImages(packed)
+    for name in ("items", "labels", "zeroshot_labels"):
+        if name in tables:
+            _refuse_outside(tables[name], files[name])
+    return ImageFiles(folder)
+
+
+def _refuse_outside(table: pl.DataFrame, file: str) -> None:
+    if table.schema.get("image_paths") != pl.List(pl.String):
+        return  # no paths, or a wrong type, which the schema's check names
+    outside = table["image_paths"].list.eval(pl.element().str.contains(OUTSIDE)).list.any().fill_null(False)
+    if outside.any():
+        raise CatalogError(
+            f"{outside.sum():,} rows have image paths outside the catalogue",
+            where=f"{file}, column image_paths",
+            rows=offending(table, outside, *(c for c in ("id", "image_paths") if c in table.columns)),
+            mend="put the images below the catalogue's folder and name them relative to it",
+        )
