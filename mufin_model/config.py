@@ -119,11 +119,17 @@ class Finetune(Stage):
     encoder_lr: Rate
     weight_decay: float
     warmup: Fraction
+    ridge: bool
+    reranked: Positive
+    reranker_networks: Positive
+    reranker_epochs: Positive
     keep_weights: bool
 
 
 class Predict(Stage):
-    components: list[Literal["ridge", "classifier", "siamese", "head", "neighbours", "frequency"]] = Field(min_length=1)
+    components: list[Literal["reranker", "ridge", "classifier", "siamese", "head", "neighbours", "frequency"]] = Field(
+        min_length=1
+    )
     shortlist: Positive
     top_k: Positive
     neighbours: Positive

@@ -26,7 +26,7 @@ from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
 
-OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "ridge", "mufin")
+OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "ridge", "reranker", "mufin")
 """Files of predictions, each a row of the table; a component that is not in use has none."""
 
 RESAMPLES = 10_000

@@ -17,6 +17,7 @@ NAMES: dict[str, str] = {
     "head": "MUFIN, one-vs-all head only",
     "neighbours": "MUFIN, neighbours only",
     "ridge": "MUFIN, ridge only",
+    "reranker": "MUFIN, ridge re-ranked only",
     "mufin": "MUFIN",
 }
 """Methods in the order of the table, with their names for people."""

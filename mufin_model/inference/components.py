@@ -15,15 +15,18 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import look_up
 from mufin_model.config import Predict
 from mufin_model.inference.candidates import join, neighbour_scores, top_of_rows
-from mufin_model.inference.fusion import ndcg
-from mufin_model.inference.ridge import FORMS, LIMIT, Features, Form, Ridge
 from mufin_model.network import store
 from mufin_model.network.bags import Bags
 from mufin_model.network.embedder import unit_vectors
 from mufin_model.network.score import label_side, score_shortlists
-from mufin_model.progress import say
 from mufin_model.retrieval.index import FLAT, VectorIndex
 from mufin_model.retrieval.label_index import LabelIndex
+from mufin_model.ridge.features import Features
+from mufin_model.ridge.fit import FOLDER
+from mufin_model.ridge.scorer import Ranked, RidgeScorer
+
+RIDGE = frozenset({"reranker", "ridge"})
+"""Components that the ridge's folder has."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ class Scorer:
         tuned = self.finetuned
         self.side = label_side(tuned.ranker, bags, tuned.image, tuned.text, catalog.n_seen)
         self.memories: dict[tuple[str, ...], tuple[VectorIndex, sparse.csr_matrix]] = {}
-        self.ridges: dict[tuple[str, ...], Ridge] = {}
-        self.ridge_features, self.ridge_form = self._ridge_form() if "ridge" in settings.components else (None, None)
+        wanted = RIDGE.intersection(settings.components) and (finetuned / FOLDER).is_dir()
+        self.ridge = RidgeScorer(finetuned / FOLDER, catalog.n_seen, self.device) if wanted else None
+        self._features: Features | None = None
         counts = catalog.label_counts()
         self.frequency = np.log1p(counts / max(1, counts.max(initial=1)) * 1000).astype(np.float32)
 
@@ -72,51 +76,45 @@ class Scorer:
         """Score item rows [n].
 
         Args:
-            memory: splits whose items and labels may be looked up as neighbours.
+            memory: splits whose items and labels may be looked up. Without "val", the items must be all the validation
+                items: the ridge scores them as they were left out of its fit.
             modalities: what of the items' bags is seen.
         """
         bags = self._bags(modalities)
-        ridge = self._ridge(memory)
 
         def classify(candidates: np.ndarray) -> np.ndarray:
             tuned = self.finetuned
             return score_shortlists(tuned.ranker, bags, tuned.image, tuned.text, self.side, items, candidates)
 
-        scores = None if ridge is None else ridge(items, modalities)
-        return self.rank(self._embed(items, bags), memory, classify, scores)
+        return self.rank(self._embed(items, bags), memory, classify, self._ranked(items, memory, modalities))
 
     def rank(
         self,
         queries: np.ndarray,
         memory: Sequence[str],
         classify: Callable[[np.ndarray], np.ndarray],
-        ridge: np.ndarray | None = None,
+        ranked: Ranked | None = None,
     ) -> Scored:
         """Candidates and scores of embedded items, whether or not they are the catalogue's.
+
+        Where the ridge has ranked them its shortlists are the candidates, else those of the index, of the head and of
+        the neighbours together.
 
         Args:
             queries: unit vectors float32 [n, D].
             memory: as above.
             classify: the classifier's scores float32 [n, S] of candidates int64 [n, S].
-            ridge: its scores of every label, float32 [n, n_seen].
+            ranked: what the ridge says of them.
         """
-        _, shortlist = self.index.search(queries, self.settings.shortlist)
         wanted = self.settings.components
         near = sparse.csr_matrix((len(queries), self.catalog.n_seen), dtype=np.float32)
         if "neighbours" in wanted:
             near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
-        if self.head_index is not None:
-            best = self.head_index.search(queries, self.settings.shortlist)[1]
-            shortlist = np.concatenate([shortlist, best], axis=1)
-        if ridge is not None:
-            best = torch.from_numpy(ridge).topk(min(self.settings.shortlist, ridge.shape[1]), dim=1).indices.numpy()
-            shortlist = np.concatenate([shortlist, best], axis=1)
-        candidates = join(shortlist, near)
-        siamese = self._cosines(queries, self.labels, candidates)
+        candidates = self._candidates(queries, near) if ranked is None else ranked.labels
         parts = {
-            **({} if ridge is None else {"ridge": np.take_along_axis(ridge, candidates.clip(min=0), axis=1)}),
+            **({} if ranked is None else {"reranker": ranked.reranker, "ridge": ranked.ridge}),
             "classifier": classify(candidates),
-            "siamese": siamese,
+            "siamese": self._cosines(queries, self.labels, candidates),
             **({} if self.head is None else {"head": self._cosines(queries, self.head, candidates)}),
             "neighbours": look_up(near, candidates),
             "frequency": self.frequency[candidates.clip(min=0)],
@@ -124,38 +122,22 @@ class Scorer:
         kept = {name: part for name, part in parts.items() if name in wanted}
         return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
 
-    def _ridge_form(self) -> tuple[Features | None, Form | None]:
-        """The features and the kernel's form, chosen on validation items; none beyond the limit."""
-        catalog = self.catalog
-        train, val = catalog.rows("train"), catalog.rows("val")
-        if len(train) + len(val) > LIMIT:
-            say(f"ridge left out: {len(train) + len(val):,} labelled items are beyond its limit of {LIMIT:,}")
-            return None, None
-        features, truth = Features(catalog, self.encoded, train, self.device), catalog.links("val")
-        if not len(val):
-            return features, FORMS[0]
-        positive, totals = truth.toarray() > 0, np.diff(truth.indptr)
-        real = np.ones_like(positive)
-        quality = {}
-        for form in FORMS:
-            ridge = Ridge(features, train, catalog.links("train"), form)
-            quality[form] = ndcg(ridge(val, ("text", "image")), real, positive, totals)
-            if quality[form] == max(quality.values()):
-                self.ridges["train",] = ridge
-        best = max(quality, key=quality.__getitem__)
-        shown = ", ".join(f"{100 * q:.1f}" for q in quality.values())
-        say(f"ridge: validation nDCG@5 of its forms {shown} per cent; number {FORMS.index(best) + 1} taken")
-        return features, best
+    def _candidates(self, queries: np.ndarray, near: sparse.csr_matrix) -> np.ndarray:
+        _, shortlist = self.index.search(queries, self.settings.shortlist)
+        if self.head_index is not None:
+            best = self.head_index.search(queries, self.settings.shortlist)[1]
+            shortlist = np.concatenate([shortlist, best], axis=1)
+        return join(shortlist, near)
 
-    def _ridge(self, memory: Sequence[str]) -> Ridge | None:
-        """Fitted on the items of these splits."""
-        if self.ridge_features is None or self.ridge_form is None:
+    def _ranked(self, items: np.ndarray, memory: Sequence[str], modalities: Sequence[str]) -> Ranked | None:
+        """What the ridge says of items; of validation items, what it said of them left out."""
+        if self.ridge is None:
             return None
-        key = tuple(memory)
-        if key not in self.ridges:
-            rows, links = self._memory(memory)
-            self.ridges[key] = Ridge(self.ridge_features, rows, links, self.ridge_form)
-        return self.ridges[key]
+        if "val" not in memory:
+            return self.ridge.left_out(modalities)
+        if self._features is None:
+            self._features = self.ridge.of_catalog(self.catalog, self.encoded)
+        return self.ridge(self._features.take(items), modalities)
 
     def _memory(self, splits: Sequence[str]) -> tuple[np.ndarray, sparse.csr_matrix]:
         """Rows and links of the items of these splits."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mufin_model.ranking import ndcg
+
 GRID = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Weights tried for each component in turn."""
 
@@ -37,6 +39,9 @@ class Fusion:
 def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.ndarray, totals: np.ndarray) -> Fusion:
     """Weights by coordinate search for nDCG@5.
 
+    Where they gain less over the anchor alone than one standard error of the gain, the anchor stays alone: few
+    validation items would else choose by chance.
+
     Args:
         components: scores [n, S] by name; the first is the anchor, whose weight is one.
         real: False where padded, [n, S].
@@ -53,31 +58,23 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
     weights = {name: 1.0 if name == names[0] else 0.0 for name in names}
     if not len(totals) or not positive.any():
         return Fusion(weights, means, deviations)
-    best = ndcg(_sum(scaled, weights), real, positive, totals)
+    alone, first = weights, ndcg(_sum(scaled, weights), real, positive, totals)
+    best = first.mean()
     for _ in range(ROUNDS):
         before = dict(weights)
         for name in names[1:]:
             for weight in GRID:
                 tried = weights | {name: weight}
-                score = ndcg(_sum(scaled, tried), real, positive, totals)
+                score = ndcg(_sum(scaled, tried), real, positive, totals).mean()
                 if score > best + 1e-6:
                     best, weights = score, tried
         if weights == before:
             break
+    gains = ndcg(_sum(scaled, weights), real, positive, totals) - first
+    if gains.mean() < gains.std() / np.sqrt(len(gains)):
+        weights = alone
     return Fusion(weights, means, deviations)
 
 
 def _sum(scaled: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
     return sum(weight * scaled[name] for name, weight in weights.items() if weight)  # type: ignore[return-value]
-
-
-def ndcg(scores: np.ndarray, real: np.ndarray, positive: np.ndarray, totals: np.ndarray, k: int = 5) -> float:
-    """nDCG@k of scores [n, S]; the other arguments as in `choose`."""
-    k = min(k, scores.shape[1])
-    scores = np.where(real, scores, -np.inf)
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    gain = (np.take_along_axis(positive, best, 1) * discount).sum(1)
-    ideal = np.cumsum(discount)[np.clip(totals, 1, k) - 1]
-    return float((gain / ideal).mean())

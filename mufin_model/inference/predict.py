@@ -1,7 +1,7 @@
 """Stage `predict`: scores of the test items. Leaves `predictions`, CSR float32 [n_test, n_seen] each:
 
 mufin.npz             the fused score
-ridge.npz, siamese.npz, classifier.npz, head.npz, neighbours.npz   the components in use, alone
+reranker.npz, ridge.npz, siamese.npz, classifier.npz, head.npz, neighbours.npz   the components in use, alone
 text_only.npz, image_only.npz                 the same model, the other modality of each test item masked
 zero_shot.npz         siamese scores over the zero-shot labels, [n_test, n_zero_shot]
 fusion.json           the weights, chosen on the validation items

@@ -30,7 +30,7 @@ On the test items, in per cent; filtered pairs are removed from predictions and 
 
 {table}
 
-That is all components together. Served alone, from this folder, it reaches {served}{ridge}.
+The first ten answers of each test item, as they are served from this folder: {served}.
 {zero_shot}
 ## Limits
 
@@ -113,11 +113,6 @@ def card(
         ),
         table=table.markdown(table.in_order(metrics)),
         served=", ".join(f"{name} {100 * value:.2f}" for name, value in served.items() if name in SERVED),
-        ridge=(
-            ": the ridge is not among what is served, for it compares pictures that a release does not hold"
-            if "ridge" in settings.predict.components
-            else ""
-        ),
         zero_shot=(
             f"\nLabels never seen in training: {100 * unseen['R@10']:.1f} % of them are in the first ten"
             f" of {unseen['labels']:,} (by chance {100 * unseen['chance R@10']:.2f} %).\n"

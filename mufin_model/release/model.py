@@ -3,8 +3,8 @@
     model = Model(Path("data/demo/released_model"))
     model([Query("red wool scarf")], 3)        # [[Answer(label="x17", text="Scarves", score=2.1), ...]]
 
-It scores by all components but the ridge, whose kernel compares hand-made features of training pictures that a release
-does not hold. So its weights are chosen for what it has (`package.py`), and its figures are its own.
+It scores by all that the report's figures are of. (An item whose pictures were vectors that a catalogue brought is the
+exception: a release can see no such picture.)
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from scipy.sparse import csr_matrix, vstack
 from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Predict
-from mufin_model.errors import ArtefactError
 from mufin_model.inference.components import Scored, Scorer
 from mufin_model.inference.fusion import Fusion
 from mufin_model.inference.predict import as_csr
 from mufin_model.network import store
+from mufin_model.network.bags import BagBatch
 from mufin_model.network.embedder import assemble, attend
-from mufin_model.release.queries import Query, QueryEncoder, bags
+from mufin_model.release.queries import Encoded, Query, QueryEncoder, bags
+from mufin_model.ridge.scorer import Ranked
 
 MEMORY = ("train", "val")
 """Splits whose items are looked up as neighbours."""
 
-RIDGE = "ridge"
 BATCH = 64
 """Queries scored at once."""
 
@@ -65,20 +65,6 @@ def threads(number: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before[1])
 
 
-def without_ridge(settings: Predict) -> Predict:
-    """Settings of the components that a release can score by.
-
-    Raises:
-        ArtefactError: the ridge is all there is.
-    """
-    kept = [name for name in settings.components if name != RIDGE]
-    if not kept:
-        raise ArtefactError(
-            "nothing to serve: the ridge is the only component", mend="name others in predict.components"
-        )
-    return settings.model_copy(update={"components": kept})
-
-
 class Model:
     """What a release's folder serves. One query at a time is scored; callers of other threads wait.
 
@@ -91,12 +77,8 @@ class Model:
         settings = Predict.model_construct(**read_json(folder / "settings.json")["predict"])
         self.catalog = Catalog.load(folder / "raw_descriptors")
         pretrained, finetuned = folder / "pretrained_model", folder / "finetuned_classifiers"
-        self.scorer = Scorer(
-            self.catalog, folder, pretrained, folder / "anns_index", finetuned, without_ridge(settings)
-        )
-        told = read_json(folder / "fusion.json")
-        served = {name: weight for name, weight in told["weights"].items() if name != RIDGE}
-        self.fusion = Fusion(served, told["means"], told["deviations"])
+        self.scorer = Scorer(self.catalog, folder, pretrained, folder / "anns_index", finetuned, settings)
+        self.fusion = Fusion(**read_json(folder / "fusion.json"))
         self.encoder = QueryEncoder(pretrained, self.scorer.device)
         own = finetuned / store.ENCODER
         self.own_encoder = QueryEncoder(pretrained, self.scorer.device, own) if own.is_dir() else None
@@ -129,15 +111,25 @@ class Model:
         scorer, tuned = self.scorer, self.scorer.finetuned
         batch = bags(queries, scorer.pretrained.modalities)
         here = batch.to(scorer.device)
-        vectors = self.encoder(queries, batch)
-        _, unit = attend(scorer.pretrained.attention, *assemble(here, *vectors))
-        seen = vectors if self.own_encoder is None else self.own_encoder(queries, batch)
+        made = self.encoder(queries, batch)
+        _, unit = attend(scorer.pretrained.attention, *assemble(here, made.image, made.text))
+        seen = made if self.own_encoder is None else self.own_encoder(queries, batch)
 
         tables, weights = scorer.side
 
         def classify(candidates: np.ndarray) -> np.ndarray:
-            item = tuned.ranker.bags(here, *seen)
+            item = tuned.ranker.bags(here, seen.image, seen.text)
             places = torch.from_numpy(candidates.clip(min=0)).to(scorer.device)
             return tuned.ranker.score(*item, tables, weights, places).float().cpu().numpy()
 
-        return scorer.rank(unit.cpu().numpy(), MEMORY, classify)
+        return scorer.rank(unit.cpu().numpy(), MEMORY, classify, self._ranked(queries, batch, made))
+
+    def _ranked(self, queries: Sequence[Query], batch: BagBatch, made: Encoded) -> Ranked | None:
+        """What the ridge says of the queries."""
+        ridge = self.scorer.ridge
+        if ridge is None:
+            return None
+        texts = [query.text for query in queries]
+        counts = batch.image_mask.sum(1).tolist()
+        asked = ridge.featurizer.of_queries(texts, made.sentences, made.pixels, made.images, counts)
+        return ridge(asked, self.scorer.pretrained.modalities)

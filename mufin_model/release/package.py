@@ -3,7 +3,7 @@
 pretrained_model/, anns_index/, finetuned_classifiers/   as their stages left them
 raw_descriptors/     the tables (items, labels, links, filters) without the images
 labels.parquet       id, text, zero_shot: row l is label l everywhere
-fusion.json          weights of the final score, of the components that are served
+fusion.json          weights of the final score
 test_scores.npz      CSR float32 [n_test, n_seen]: what is served for each test item, for the gate to compare
 settings.json        every setting of the run but those of the gate, which make no other release of the same model
 model_card.md        what it is, how good, where its limits are, how to load it
@@ -14,7 +14,6 @@ Inference code that reads these nouns reads them here as well: the sub-folders a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -26,17 +25,14 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from mufin_model.arrays import read_sparse
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.evaluation.metrics import evaluate_scores, without
 from mufin_model.inference.candidates import top_of_rows
-from mufin_model.inference.components import Scorer
-from mufin_model.inference.predict import BOTH, as_csr, choose_fusion
-from mufin_model.progress import say
 from mufin_model.release.card import card
-from mufin_model.release.model import MEMORY, RIDGE, without_ridge
 from mufin_model.release.provenance import provenance
 
 NOUNS = ("pretrained_model", "anns_index", "finetuned_classifiers")
@@ -74,7 +70,7 @@ def pack(workspace: Workspace, dataset: str, settings: Settings, folder: Path) -
     labels = pl.read_parquet(tables / "labels.parquet", columns=["id", "text", "zero_shot"])
     labels.write_parquet(folder / "labels.parquet")
     write_json(folder / "settings.json", settings.model_dump(mode="json", exclude={"release"}))
-    served = _scores(folder, predictions, settings)
+    served = _scores(folder, predictions)
     summary = read_json(tables / "summary.json")
     (folder / "model_card.md").write_text(card(dataset, settings, summary, metrics, served, labels), encoding="utf-8")
     files = manifest(folder)
@@ -127,30 +123,13 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _scores(folder: Path, predictions: Path, settings: Settings) -> dict[str, float]:
-    """Write what is served for the test items, and its weights; the figures of it.
-
-    Where the ridge has no part in the predictions, they are what is served. Else the other components, which a release
-    has, get weights of their own by the validation items: the ridge leaves them next to none. It scores 20,000
-    labelled items at most, so this second scoring is of small catalogues alone.
-    """
+def _scores(folder: Path, predictions: Path) -> dict[str, float]:
+    """Write what is served for the test items, and the weights that make it; the figures of it."""
     catalog = Catalog.load(folder / "raw_descriptors")
-    filters = catalog.filters("test")
-    fusion = read_json(predictions / FUSION)
-    if RIDGE in fusion["weights"]:
-        pretrained, index, finetuned = (folder / noun for noun in NOUNS)
-        scorer = Scorer(catalog, folder, pretrained, index, finetuned, without_ridge(settings.predict))
-        chosen = choose_fusion(scorer, catalog, BOTH)
-        shown = ", ".join(f"{name} {weight:g}" for name, weight in chosen.weights.items())
-        say(f"weights of what is served, which has no ridge: {shown}")
-        scored = scorer(catalog.rows("test"), MEMORY, BOTH)
-        served = as_csr(scored, chosen(scored.components), catalog.n_seen, filters, DEPTH)
-        fusion = dataclasses.asdict(chosen)
-    else:
-        served = top_of_rows(sparse.csr_matrix(sparse.load_npz(predictions / "mufin.npz")), DEPTH)
-    write_json(folder / FUSION, fusion)
+    served = top_of_rows(read_sparse(predictions / "mufin.npz"), DEPTH)
+    _copy(predictions / FUSION, folder / FUSION)
     sparse.save_npz(folder / SCORES, served)
-    truth = without(catalog.links("test"), filters)
+    truth = without(catalog.links("test"), catalog.filters("test"))
     told = evaluate_scores(served, truth, np.ones(catalog.n_seen), (1, 3, 5), (10,))
     return {name: round(value, 6) for name, value in told.items() if not name.startswith("PS")}
 

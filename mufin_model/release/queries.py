@@ -55,6 +55,23 @@ def bags(queries: Sequence[Query], modalities: Sequence[str]) -> BagBatch:
     return BagBatch(*(torch.from_numpy(part) for part in parts))
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder made of B queries with U pictures.
+
+    Attributes:
+        image, text: projected descriptors of the pictures [U, D] and of the texts [B, D], before A_S.
+        pixels: the pictures, uint8 [U, 3, s, s].
+        images, sentences: what frozen backbones make of pictures [U, d] and texts [B, d], unit rows; None where tuned.
+    """
+
+    image: Tensor
+    text: Tensor
+    pixels: np.ndarray
+    images: Tensor | None
+    sentences: Tensor | None
+
+
 class QueryEncoder:
     """The encoder of a release, for items of which it has no cached vectors.
 
@@ -95,8 +112,8 @@ class QueryEncoder:
         return self.backbones.image.size
 
     @torch.inference_mode()
-    def __call__(self, queries: Sequence[Query], batch: BagBatch) -> tuple[Tensor, Tensor]:
-        """Projected descriptors of the queries' pictures [U, D] and of their texts [B, D], before A_S.
+    def __call__(self, queries: Sequence[Query], batch: BagBatch) -> Encoded:
+        """Encode B queries.
 
         Args:
             queries: B items.
@@ -105,16 +122,18 @@ class QueryEncoder:
         # Pictures that the bags leave out are not encoded.
         pixels = [pixels for query in queries for pixels in query.pictures][: len(batch.images)]
         table = np.stack(pixels) if pixels else np.zeros((0, 3, self.size, self.size), np.uint8)
+        images = sentences = None
         if isinstance(self.embedder.images, TunedImages):
             self.embedder.images.pixels = table
         elif len(table):
-            vectors = normalize(encode_images(self.backbones.image, table, BATCH, self.device), dim=1)
-            self.embedder.images.table = vectors.to(self.device)
+            images = normalize(encode_images(self.backbones.image, table, BATCH, self.device), dim=1)
+            self.embedder.images.table = images.to(self.device)
         tokens = self.backbones.text.tokenize([query.text for query in queries])
         if isinstance(self.embedder.texts, TunedTexts):
             self.embedder.texts.ids, self.embedder.texts.mask = tokens
             self.embedder.texts.lengths = tokens[1].sum(1)
         else:
-            vectors = normalize(encode_texts(self.backbones.text, *tokens, BATCH, self.device), dim=1)
-            self.embedder.texts.table = vectors.to(self.device)
-        return self.embedder.descriptors(batch.to(self.device))
+            sentences = normalize(encode_texts(self.backbones.text, *tokens, BATCH, self.device), dim=1)
+            sentences[~batch.text_mask] = 0
+            self.embedder.texts.table = sentences.to(self.device)
+        return Encoded(*self.embedder.descriptors(batch.to(self.device)), table, images, sentences)

@@ -5,6 +5,7 @@
     encoder/                         where it was tuned: model.safetensors (projections, backbones that Module I
                                      tuned), backbones/, and the descriptors anew, image.npy and text.npy
     labels.parquet                   which label each row is, and whether its weights were trained
+    ridge/                           closed-form classifiers and the re-ranker (`mufin_model.ridge.fit`)
     loss.csv
 
 Module III is what it starts from: the pretrained model's projected descriptors and its A_S. With `end_to_end` (the
@@ -37,6 +38,7 @@ from mufin_model.network.embedder import Embedder, TunedImages
 from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import main_rank, say
+from mufin_model.ridge import fit as ridge
 from mufin_model.training.batching import batches
 from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
 from mufin_model.training.keep import keep_finetuned, start, write_labels
@@ -100,7 +102,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     chosen = settings.finetune
     if chosen.keep_weights:
         if main_rank():
-            keep_finetuned(workspace, dataset)
+            keep_finetuned(workspace, dataset, settings)
         return
     catalog = Catalog.load(workspace.read(dataset, "raw_descriptors"))
     folder = workspace.read(dataset, "pretrained_model")
@@ -183,6 +185,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
                 _write_encoder(out / store.ENCODER, encoder, backbones, image, text)
             write_labels(out, catalog)
             write_curve(out / "loss.csv", curve)
+            if chosen.ridge:
+                ridge.write_for(workspace, dataset, settings, catalog, out, accelerate.device)
     say(f"finetuned {catalog.n_seen:,} classifiers")
 
 

@@ -24,6 +24,7 @@ from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.distrust import DAMAGED
+from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.network import store
 from mufin_model.network.bags import Bags
@@ -31,6 +32,7 @@ from mufin_model.network.classifiers import Classifiers
 from mufin_model.network.embedder import TunedImages, unit_vectors
 from mufin_model.network.score import label_side
 from mufin_model.progress import say
+from mufin_model.ridge import fit as ridge
 from mufin_model.training.descriptors import pretrained_encoder, re_encode
 
 LABELS = "labels.parquet"
@@ -113,7 +115,7 @@ def keep_pretrained(workspace: Workspace, dataset: str, noun: str = "pretrained_
 
 
 @torch.inference_mode()
-def keep_finetuned(workspace: Workspace, dataset: str, noun: str = "finetuned_classifiers") -> None:
+def keep_finetuned(workspace: Workspace, dataset: str, settings: Settings, noun: str = "finetuned_classifiers") -> None:
     """Give today's labels classifiers: the trained ones where there are, else where training would have begun.
 
     Raises:
@@ -139,6 +141,9 @@ def keep_finetuned(workspace: Workspace, dataset: str, noun: str = "finetuned_cl
         save_model(ranker, str(folder / "model.safetensors"))
         _copy(before, folder, "config.json", "loss.csv")
         write_labels(folder, catalog, known.numpy())
+        if (before / ridge.FOLDER).is_dir():
+            # In closed form: what is kept of it is the kernel's form and the re-ranker.
+            ridge.write_for(workspace, dataset, settings, catalog, folder, device, before / ridge.FOLDER)
     say(f"weights kept: {int(known.sum()):,} classifiers as they were, {int((~known).sum()):,} of new labels")
 
 

@@ -155,7 +155,7 @@ def test_filter_pairs_are_removed_before_the_top(scorer: Scorer, catalog: Catalo
 
 def test_components_are_what_they_say(scorer: Scorer, catalog: Catalog) -> None:
     test = catalog.rows("test")[:8]
-    scored = scorer(test, ["train"], ("image", "text"))
+    scored = scorer(test, ["train", "val"], ("image", "text"))
     queries = scorer.items[test]
     np.testing.assert_allclose(scorer.embed(test, ("image", "text")), queries, atol=1e-5)
     for row in range(len(test)):

@@ -17,7 +17,7 @@ from mufin_model.catalog import lines, readers, vectors, vixml
 from mufin_model.catalog.readers import lf
 from mufin_model.encoders import encode
 from mufin_model.encoders.image import ImageEncoder
-from mufin_model.encoders.picture_features import item_features, item_ink
+from mufin_model.encoders.picture_features import item_features
 from mufin_model.errors import CatalogError, SettingError
 
 from ..conftest import Tiny
@@ -174,7 +174,6 @@ def test_vectors_are_the_picture_features_too(tiny: Tiny, content: Content) -> N
     unit = arrays["train"][1:4] / np.linalg.norm(arrays["train"][1:4], axis=1, keepdims=True)
     np.testing.assert_allclose(found[1], unit.mean(0), atol=1e-6)
     assert not found[2].any()
-    assert not item_ink(catalog).any()
 
 
 def test_no_picture_is_encoded_where_vectors_are_given() -> None:

@@ -1,0 +1,152 @@
+"""The re-ranker: small networks that weigh the evidence for each label of a shortlist, their outputs averaged.
+
+Trained on the labelled items by what the ridge says of them left out, which is what it says of new ones. The loss sets
+each true label against all others of the shortlist that are not true (decoupled softmax, as in DEXML), so that two true
+labels never compete. In training a part of the items shows one modality alone, for those who are asked with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from mufin_model.arrays import read_model
+from mufin_model.artefacts import read_json, write_json
+
+HIDDEN, DROPOUT = 64, 0.1
+BATCH = 128
+"""Items."""
+
+RATE, DECAY = 2e-3, 1e-2
+WHOLE = 0.6
+"""Share of the batches in which items show all that was given of them."""
+
+
+class Network(nn.Module):
+    """Evidence [.., E] to a score [..]: a linear map joined by a perceptron."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN, 1),
+        )  # fmt: skip
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        out: Tensor = (self.linear(evidence) + self.perceptron(evidence)).squeeze(-1)
+        return out
+
+
+class Reranker(nn.Module):
+    """Several networks over standardised evidence."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int, networks: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.networks = nn.ModuleList(Network(width) for _ in range(networks))
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        """Scores [n, S] of evidence [n, S, E]."""
+        seen = (evidence - self.mean) / self.deviation
+        return torch.stack([network(seen) for network in self.networks]).mean(0)
+
+    @torch.inference_mode()
+    def score(self, evidence: Tensor, batch: int = 1024) -> np.ndarray:
+        """The same in batches, float32 on the CPU."""
+        self.eval()
+        device = self.mean.device
+        parts = [self(some.to(device)).float().cpu() for some in evidence.split(batch)]
+        return torch.cat(parts).numpy() if parts else np.zeros(evidence.shape[:2], np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder."""
+        folder.mkdir()
+        write_json(folder / "config.json", {"width": len(self.mean), "networks": len(self.networks)})
+        save_model(self, str(folder / "model.safetensors"))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> Reranker:
+        """Read a folder.
+
+        Raises:
+            ArtefactError: files are missing or damaged.
+        """
+        config = read_json(folder / "config.json")
+        made = cls(config["width"], config["networks"])
+        read_model(made, folder / "model.safetensors")
+        return made.to(device).eval()
+
+
+def train(
+    views: Mapping[tuple[str, ...], tuple[Tensor, Tensor]],
+    rows: np.ndarray,
+    networks: int,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+) -> Reranker:
+    """Train on some of the labelled items.
+
+    Args:
+        views: by the modalities seen, the first of them whole: evidence [m, S, E], and which labels are true [m, S].
+        rows: of the items to train on.
+        networks: trained one after the other, each from a seed of its own.
+        epochs: passes over the items.
+        seed: of weights and order.
+        device: to train on.
+    """
+    whole, *masked = list(views.values())
+    made = Reranker(whole[0].shape[-1], networks).to(device)
+    known = whole[0][torch.from_numpy(rows)].flatten(0, 1)
+    made.mean.copy_(known.mean(0))
+    made.deviation.copy_(known.std(0, correction=0) + 1e-6)
+    usable = rows[whole[1][torch.from_numpy(rows)].any(1).numpy()]
+    for number, network in enumerate(made.networks):
+        rng = np.random.default_rng([seed, 5, number])
+        torch.manual_seed(seed * 1_000_003 + number)
+        for part in network.modules():
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+        steps = epochs * -(-len(usable) // BATCH)
+        if not steps:
+            continue
+        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        network.train()
+        for _ in range(epochs):
+            order = rng.permutation(usable)
+            for at in range(0, len(order), BATCH):
+                evidence, true = whole
+                if masked and rng.random() >= WHOLE:
+                    evidence, true = masked[int(rng.integers(len(masked)))]
+                some = torch.from_numpy(order[at : at + BATCH])
+                scores = network((evidence[some].to(device) - made.mean) / made.deviation)
+                loss = decoupled_softmax(scores, true[some].to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+    return made.eval()
+
+
+def decoupled_softmax(scores: Tensor, true: Tensor) -> Tensor:
+    """The mean over true labels of -log(e^s / (e^s + the sum of e over all that are not true)); zero without any.
+
+    Args:
+        scores: [n, S].
+        true: bool [n, S].
+    """
+    others = torch.logsumexp(scores.masked_fill(true, float("-inf")), dim=1, keepdim=True)
+    others = torch.where(torch.isfinite(others), others, torch.full_like(others, -1e4))
+    return (softplus(others - scores) * true).sum() / true.sum().clamp(min=1)

@@ -1,0 +1,80 @@
+"""The closed-form classifiers: against the formula, against a second fit without the item, against masking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from mufin_model.ridge.classifiers import DIAGONAL, Fit, choose
+from mufin_model.ridge.kernel import FORMS, Form, Pair, itself, width
+
+from .conftest import BOTH, World
+
+VIEWS = [BOTH, ("text",), ("image",)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_solve_the_ridge_equations(world: World, form: Form) -> None:
+    known, asked = world.known, world.items.take(world.catalog.rows("test"))
+    spread = width(known)
+    kernel = Pair(known, known, form, spread).whole(BOTH).double().numpy()
+    assert np.allclose(kernel, kernel.T, atol=1e-5)
+    scale = DIAGONAL / kernel.diagonal().mean()
+    weights = np.linalg.solve(kernel * scale + form.penalty * np.eye(len(known)), world.links.toarray()) * scale
+    expected = Pair(asked, known, form, spread).whole(BOTH).double().numpy() @ weights
+    np.testing.assert_allclose(Fit(known, world.links, form, BOTH).ridge(asked, BOTH).numpy(), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids="+".join)
+def test_left_out_is_a_fit_without_the_item(world: World, view: tuple[str, ...]) -> None:
+    form, known = FORMS[1], world.known
+    fit = Fit(known, world.links, form, BOTH)
+    found = fit.left_out(view).numpy()
+    kernel, seen = (fit.pair.whole(v).double().numpy() * fit.ridge.scale for v in (BOTH, view))
+    truth = world.links.toarray()
+    for item in range(0, len(known), 17):
+        rest = np.delete(np.arange(len(known)), item)
+        weights = np.linalg.solve(kernel[np.ix_(rest, rest)] + form.penalty * np.eye(len(rest)), truth[rest])
+        np.testing.assert_allclose(found[item], seen[item, rest] @ weights, atol=2e-3)
+
+
+def test_a_masked_modality_is_not_looked_at(world: World) -> None:
+    ridge = Fit(world.known, world.links, FORMS[1], BOTH).ridge
+    asked = world.items.take(world.catalog.rows("test"))
+    mute = replace(
+        asked,
+        words=csr_matrix(asked.words.shape, dtype=np.float32),
+        characters=csr_matrix(asked.characters.shape, dtype=np.float32),
+        sentences=torch.zeros_like(asked.sentences),
+    )
+    assert torch.equal(ridge(mute, ("image",)), ridge(asked, ("image",)))
+    assert (ridge(mute, ("text",)) - ridge(asked, ("text",))).abs().max() > 1e-3
+    assert (ridge(asked, BOTH) - ridge(asked, ("text",))).abs().max() > 1e-3
+    assert not ridge(asked, ()).any()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_likeness_to_itself_is_the_kernels_diagonal(world: World, form: Form) -> None:
+    pair = Pair(world.known, world.known, form, width(world.known))
+    for view in VIEWS:
+        expected = pair.whole(view).diagonal()
+        torch.testing.assert_close(itself(world.known, form, view)["whole"], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_form_that_says_most_of_left_out_items_is_taken(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = choose(world.known, world.links, BOTH, 3)
+    told = capsys.readouterr().out
+    shares = [float(word.strip(",")) for word in told.split("forms ")[1].split(" per cent")[0].split()]
+    assert len(shares) == len(FORMS)
+    assert FORMS.index(taken) == int(np.argmax(shares))
+
+
+def test_a_kernel_that_is_not_positive_definite_gets_more_penalty(world: World) -> None:
+    form = Form(0.0, 0.0, 1.0, 0.3, 0.0, (0.0, 0.0), (0.0, 0.0), 0.0, 1.0, 1e-6)
+    kernel = Pair(world.known, world.known, form, 1.0).whole(BOTH)
+    assert torch.linalg.eigvalsh(kernel.double()).min() < -1e-3
+    assert torch.isfinite(Fit(world.known, world.links, form, BOTH).left_out(BOTH)).all()
