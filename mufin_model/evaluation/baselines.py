@@ -9,11 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags, vstack
 
+from mufin_model.arrays import read_array
+from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.tfidf import text_features
 from mufin_model.evaluation.metrics import keep_top
@@ -28,8 +31,11 @@ PAIRS_LIMIT = 2_000_000_000
 ONE_VS_ALL_LIMIT = 100_000_000
 """Training items x labels beyond which one classifier a label would take many minutes; about 0.4 CPU-s a million."""
 
+CONVERGED_LIMIT = 5_000_000
+"""The same beyond which each classifier makes EPOCHS passes over the items, in place of as many as it takes: on a small
+catalogue that costs it five points of P@1."""
+
 EPOCHS = 3
-"""Passes over the items for each one-vs-all classifier."""
 
 ROWS = 512
 """Test items at once, which bounds the memory of their similarities."""
@@ -53,13 +59,16 @@ class Task:
     seed: int = 0
 
 
-def fit_all(catalog: Catalog, depth: int, seed: int) -> tuple[dict[str, csr_matrix], dict[str, str]]:
+def fit_all(
+    catalog: Catalog, depth: int, seed: int, encoded: Path | None = None
+) -> tuple[dict[str, csr_matrix], dict[str, str]]:
     """Every baseline's scores of the test items.
 
     Args:
         catalog: the descriptors and links.
         depth: scores kept a row.
         seed: of random choices.
+        encoded: the artefact `encoder_embeddings`; where its weights are pretrained, text embeddings are a baseline.
 
     Returns:
         scores by name, and for each baseline that was left out, why.
@@ -89,6 +98,9 @@ def fit_all(catalog: Catalog, depth: int, seed: int) -> tuple[dict[str, csr_matr
                 scores["tfidf_knn"] = text_neighbours(task, train, tested)
             if "tfidf_one_vs_all" in kinds:
                 scores["tfidf_one_vs_all"] = one_vs_all(task, train, tested)
+    sentences = None if encoded is None else pretrained_sentences(encoded, catalog.items.height)
+    if sentences is not None and "tfidf_knn" not in skipped:
+        scores["sentence_knn"] = text_neighbours(task, csr_matrix(sentences[rows]), csr_matrix(sentences[test]))
     if "image_knn" not in skipped:
         if len(catalog.images) == 0:
             skipped["image_knn"] = "there are no images"
@@ -100,6 +112,13 @@ def fit_all(catalog: Catalog, depth: int, seed: int) -> tuple[dict[str, csr_matr
     for name, reason in skipped.items():
         say(f"{name} left out: {reason}")
     return scores, skipped
+
+
+def pretrained_sentences(encoded: Path, n: int) -> npt.NDArray[np.float32] | None:
+    """Text embeddings of n items by frozen pretrained weights, unit rows [n, d]; None where they are random."""
+    if read_json(encoded / "meta.json")["random_weights"]["text"]:
+        return None
+    return read_array(encoded / "text.npy")[:n]
 
 
 def popularity(task: Task) -> csr_matrix:
@@ -121,13 +140,22 @@ def text_neighbours(task: Task, train: csr_matrix, test: csr_matrix) -> csr_matr
 
 
 def one_vs_all(task: Task, train: csr_matrix, test: csr_matrix) -> csr_matrix:
-    """A linear SVM a label (hinge loss, `SGDClassifier`), on the TF-IDF vectors; the score is its margin."""
+    """A linear SVM a label on the TF-IDF vectors; the score is its margin.
+
+    `LinearSVC`, or above CONVERGED_LIMIT its hinge loss by stochastic steps (`SGDClassifier`).
+    """
     from sklearn.linear_model import SGDClassifier
+    from sklearn.svm import LinearSVC
 
     n, n_labels = task.links.shape
     columns = task.links.tocsc()
     weights, bias = np.zeros((n_labels, train.shape[1]), np.float32), np.full(n_labels, -1.0, np.float32)
-    model = SGDClassifier(alpha=1e-5, max_iter=EPOCHS, tol=None, random_state=task.seed)
+    few = n * n_labels > CONVERGED_LIMIT
+    model = (
+        SGDClassifier(alpha=1e-5, max_iter=EPOCHS, tol=None, random_state=task.seed)
+        if few
+        else LinearSVC(C=1.0, random_state=task.seed)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that so few passes have not converged is intended
         for label in range(n_labels):

@@ -51,7 +51,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     truth = without(catalog.links("test"), filters)
     # a filtered pair is no candidate: every row keeps enough beyond them for the deepest metric
     depth = max(*chosen.ks, *chosen.recall_ks) + int(np.diff(filters.indptr).max(initial=0))
-    scores, skipped = baselines.fit_all(catalog, depth, settings.seed)
+    scores, skipped = baselines.fit_all(catalog, depth, settings.seed, workspace.read(dataset, "encoder_embeddings"))
     scores |= {name: _load(predictions / f"{name}.npz", truth.shape) for name in OURS if _used(predictions, name)}
     scores = {name: without(matrix, filters) for name, matrix in scores.items()}
     # the catalogue's own training links, held-out ones included, so that figures compare across validation fractions

@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 COMPARED = ("tfidf_knn", "image_knn", "siamese", "mufin")
 """Methods drawn in the chart of the buckets."""
 
-TRAINED_ALONE = ("popularity", "tfidf_knn", "tfidf_one_vs_all", "image_knn")
+TRAINED_ALONE = ("popularity", "tfidf_knn", "tfidf_one_vs_all", "sentence_knn", "image_knn")
 """Rows that are no part of MUFIN; the best of them is the headline's comparison."""
 
 

@@ -9,6 +9,7 @@ NAMES: dict[str, str] = {
     "popularity": "popularity",
     "tfidf_knn": "TF-IDF nearest neighbours",
     "tfidf_one_vs_all": "TF-IDF one-vs-all SVM",
+    "sentence_knn": "sentence embedding nearest neighbours",
     "image_knn": "image nearest neighbours",
     "text_only": "MUFIN, text only",
     "image_only": "MUFIN, images only",

@@ -85,6 +85,14 @@ def _predict(workspace: Workspace) -> None:
     unseen = catalog.links("zero_shot").toarray() + 0.1
     save_npz(folder / "zero_shot.npz", csr_matrix(unseen.astype(np.float32)))
     write_json(folder / "fusion.json", {"weights": {"classifier": 1.0, EVIL: 0.5}, "means": {}, "deviations": {}})
+    encoded = workspace.path(DATASET, "encoder_embeddings")
+    encoded.mkdir()
+    texts = catalog.items["text"].to_list() + catalog.labels["text"].to_list()
+    # One dimension a word: what pretrained weights tell, without them.
+    words = sorted({word for text in texts for word in text.split()})
+    told = np.array([[word in text.split() for word in words] for text in texts], np.float32)
+    np.save(encoded / "text.npy", told / np.maximum(np.linalg.norm(told, axis=1, keepdims=True), 1))
+    write_json(encoded / "meta.json", {"random_weights": {"text": False, "image": True}})
     for noun in CURVES.values():
         workspace.path(DATASET, noun).mkdir()
         text = io.StringIO("epoch,loss,val_p1\n1,2.5,0.1\n2,1.5,0.4\n3,1.0,\n").getvalue()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders import picture_features
 from mufin_model.encoders.handmade import WIDTH
@@ -13,6 +16,8 @@ from mufin_model.evaluation import baselines
 from mufin_model.evaluation.baselines import Task
 from mufin_model.evaluation.buckets import bucket_metrics, buckets
 from mufin_model.evaluation.metrics import evaluate_scores, top_k
+
+from .conftest import DATASET
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +34,32 @@ def test_all_beat_popularity_where_text_and_pictures_tell(catalog: Catalog) -> N
         assert found[name] > found["popularity"], name
         assert scores[name].shape == truth.shape
         assert np.isfinite(scores[name].data).all()
+
+
+def test_embeddings_of_pretrained_weights_are_a_baseline(workspace: Workspace) -> None:
+    catalog = Catalog.load(workspace.read(DATASET, "raw_descriptors"))
+    encoded = workspace.read(DATASET, "encoder_embeddings")
+    scores, _ = baselines.fit_all(catalog, 100, 0, encoded)
+    truth, ones = catalog.links("test"), np.ones(catalog.n_seen)
+    found = {name: evaluate_scores(matrix, truth, ones)["P@3"] for name, matrix in scores.items()}
+    assert found["sentence_knn"] > found["popularity"]
+    assert baselines.pretrained_sentences(encoded, 5).shape[0] == 5
+
+
+def test_embeddings_of_random_weights_are_none(tmp_path: Path) -> None:
+    write_json(tmp_path / "meta.json", {"random_weights": {"text": True}})
+    assert baselines.pretrained_sentences(tmp_path, 5) is None
+
+
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_both_ways_to_fit_the_svm_find_what_words_tell(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(baselines, "CONVERGED_LIMIT", limit)
+    scores, _ = baselines.fit_all(catalog, 100, 0)
+    truth, ones = catalog.links("test"), np.ones(catalog.n_seen)
+    found = {name: evaluate_scores(scores[name], truth, ones)["P@3"] for name in ("popularity", "tfidf_one_vs_all")}
+    assert found["tfidf_one_vs_all"] > found["popularity"]
 
 
 def test_what_is_too_dear_is_left_out_with_its_reason(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
