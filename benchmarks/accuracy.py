@@ -48,8 +48,6 @@ ABLATIONS: dict[str, dict[str, list[str]]] = {
             "finetune.ridge=false",
             "predict.components=[classifier, siamese, head, frequency]",
         ],
-        "ridge alone": ["predict.components=[ridge]"],
-        "ridge re-ranked alone": ["predict.components=[reranker]"],
         "no one-vs-all head": ["pretrain.head=none"],
         "no neighbour loss": ["pretrain.neighbour_weight=0"],
         "no label prototypes": ["pretrain.prototypes=0"],
@@ -122,14 +120,16 @@ def _train(run: Run, dataset_dir: Path, folder: Path, params: Path) -> tuple[Run
     settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
     workspace.params.write_text(settings)
     overrides = [word for one in [*run.overrides, f"seed={run.seed}"] for word in ("-S", one)]
-    began = time.monotonic()
+    began, took = time.monotonic(), []
     for verb in VERBS:
+        at = time.monotonic()
         command = [sys.executable, "-m", "mufin_model.cli", verb, "--dataset", NAME, *overrides]
         ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True)
         if ended.returncode:
             sys.exit(f"{run.row}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
+        took.append(f"{verb} {time.monotonic() - at:.0f}")
     minutes = (time.monotonic() - began) / 60
-    print(f"{run.row}, seed {run.seed}: {minutes:.1f} minutes", flush=True)
+    print(f"{run.row}, seed {run.seed}: {minutes:.1f} minutes ({', '.join(took)} s)", flush=True)
     return run, workspace, minutes
 
 
@@ -160,6 +160,12 @@ def _table(
         zero = [zero_shot(catalog, path).get("R@10", float("nan")) for path in found]
         extra[row] = {"zero-shot R@10": float(np.mean(zero)), "minutes": float(np.mean([m for _, m in mine])) / 100}
     ours = judged[reference]
+    for part in ("siamese", "classifier", "head", "neighbours", "ridge", "reranker"):
+        found = [
+            workspace.read(NAME, "predictions") / f"{part}.npz" for run, workspace, _ in done if run.row == reference
+        ]
+        if found[0].is_file():
+            judged[f"{reference}, {part} alone"] = [judge(load_npz(path)) for path in found]
     if seeds > 1:
         paths = [
             workspace.read(NAME, "predictions") / "mufin.npz" for run, workspace, _ in done if run.row == reference
