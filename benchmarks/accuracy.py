@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,8 +129,22 @@ def _train(run: Run, dataset_dir: Path, folder: Path, params: Path) -> tuple[Run
             sys.exit(f"{run.row}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
         took.append(f"{verb} {time.monotonic() - at:.0f}")
     minutes = (time.monotonic() - began) / 60
-    print(f"{run.row}, seed {run.seed}: {minutes:.1f} minutes ({', '.join(took)} s)", flush=True)
+    told = _judge(workspace)(load_npz(workspace.read(NAME, "predictions") / "mufin.npz")).mean()
+    shown = ", ".join(f"{name} {100 * told[name]:.1f}" for name in COLUMNS if name in told)
+    print(f"{run.row}, seed {run.seed}: {shown}; {minutes:.1f} minutes ({', '.join(took)} s)", flush=True)
     return run, workspace, minutes
+
+
+def _judge(workspace: Workspace) -> Callable[[csr_matrix], RowMetrics]:
+    """The figures of scores of a workspace's test items."""
+    catalog = Catalog.load(workspace.read(NAME, "raw_descriptors"))
+    chosen = config.load(workspace.params, NAME).evaluate
+    filters = catalog.filters("test")
+    truth = without(catalog.links("test"), filters)
+    links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
+    counts = np.bincount(links.indices, minlength=catalog.n_seen)
+    inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
+    return lambda scores: row_metrics(without(scores, filters), truth, inverse, [1, 3, 5], [10])
 
 
 def _table(
@@ -138,16 +152,7 @@ def _table(
 ) -> str:
     anyone = done[0][1]
     catalog = Catalog.load(anyone.read(NAME, "raw_descriptors"))
-    chosen = config.load(anyone.params, NAME).evaluate
-    filters = catalog.filters("test")
-    truth = without(catalog.links("test"), filters)
-    links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
-    counts = np.bincount(links.indices, minlength=catalog.n_seen)
-    inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
-
-    def judge(scores: object) -> RowMetrics:
-        return row_metrics(without(scores, filters), truth, inverse, [1, 3, 5], [10])  # type: ignore[arg-type]
-
+    filters, judge = catalog.filters("test"), _judge(anyone)
     # Sentence embeddings are the reference's, where its weights are pretrained.
     encoded = next(workspace for run, workspace, _ in done if run.row == reference).read(NAME, "encoder_embeddings")
     simple, skipped = baselines.fit_all(catalog, 10 + int(np.diff(filters.indptr).max(initial=0)), 0, encoded)
@@ -171,7 +176,7 @@ def _table(
             workspace.read(NAME, "predictions") / "mufin.npz" for run, workspace, _ in done if run.row == reference
         ]
         judged[f"{reference}, {seeds} seeds averaged"] = [judge(averaged([load_npz(path) for path in paths]))]
-    lines = [f"\n### {name}: {truth.shape[0]:,} test items, {seeds} seed(s), per cent", ""]
+    lines = [f"\n### {name}: {len(catalog.rows('test')):,} test items, {seeds} seed(s), per cent", ""]
     lines.append("| |" + "".join(f" {column} |" for column in COLUMNS) + f" P@1 less {reference}'s, 95 % interval |")
     lines.append("|---|" + "---:|" * (len(COLUMNS) + 1))
     for row, results in judged.items():

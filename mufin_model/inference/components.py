@@ -131,7 +131,7 @@ class Scorer:
 
     def _ranked(self, items: np.ndarray, memory: Sequence[str], modalities: Sequence[str]) -> Ranked | None:
         """What the ridge says of items; of validation items, what it said of them left out."""
-        if self.ridge is None:
+        if self.ridge is None or not set(self.ridge.seen).intersection(modalities):
             return None
         if "val" not in memory:
             return self.ridge.left_out(modalities)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import load_npz
 
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.errors import ArtefactError
@@ -77,6 +78,20 @@ def test_one_modality_alone_is_all_that_a_model_of_it_sees(built: Small, world: 
     both, text = scorer(asked, BOTH), scorer(asked, ("text",))
     np.testing.assert_array_equal(both.reranker, text.reranker)
     assert [path.name for path in (tmp_path / "text" / "left_out").iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("modality", BOTH)
+def test_a_model_of_one_modality_predicts(built: Small, tmp_path: Path, modality: str) -> None:
+    settings = (
+        f"pretrain.modalities=[{modality}]",
+        "pretrain.epochs=1",
+        "finetune.epochs=1",
+        "finetune.reranker_epochs=1",
+    )
+    other = built.branch(tmp_path, ("ingest", "encode"), settings)
+    other.run("pretrain", "index", "mine", "finetune", "predict")
+    seen, whole = (load_npz(other.noun("predictions") / f"{name}.npz") for name in (f"{modality}_only", "mufin"))
+    assert (seen != whole).nnz == 0
 
 
 def test_kept_weights_are_the_form_and_the_networks(built: Small, folder: Path, tmp_path: Path) -> None:
