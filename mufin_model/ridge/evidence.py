@@ -7,17 +7,20 @@ the label itself is, how frequent it is, and how sure the ridge is of this item 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from mufin_model.arrays import read_sparse
 from mufin_model.catalog.links import look_up
 from mufin_model.ridge.features import Features
 from mufin_model.ridge.kernel import Pair, cosines, itself
+from mufin_model.ridge.views import MODALITIES, Seen
 
 NEAREST = (10, 50)
 """Labelled items whose labels are votes."""
@@ -56,6 +59,20 @@ class Labels:
     features: Features
     links: sparse.csr_matrix
 
+    def save(self, folder: Path) -> None:
+        """Write a folder."""
+        self.features.save(folder)
+        sparse.save_npz(folder / "links.npz", self.links)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> Labels:
+        """Read a folder.
+
+        Raises:
+            ArtefactError: files are missing or damaged.
+        """
+        return cls(Features.load(folder, device), read_sparse(folder / "links.npz"))
+
     @property
     def frequency(self) -> np.ndarray:
         """Half-octaves of the number of items, [L]: coarse, so that no single link shows."""
@@ -63,32 +80,33 @@ class Labels:
 
 
 def gather(
-    pair: Pair, labels: Labels, scores: Sequence[Tensor], seen: Sequence[str], size: int, own: bool
+    pair: Pair, labels: Labels, scores: Mapping[Seen, Tensor], seen: Seen, size: int, own: bool
 ) -> tuple[np.ndarray, Tensor]:
     """The shortlists of n items and the evidence for each of their labels.
 
     Args:
         pair: similarities of the items to the labelled ones.
         labels: their labels.
-        scores: of the ridge: by all that is seen, by text alone, by images alone; each [n, L], zero where not seen.
-        seen: modalities of the items that are looked at.
+        scores: of the ridges of this view and of each modality in it alone, each [n, L].
+        seen: the view: modalities of the items that are looked at.
         size: S, labels of a shortlist.
         own: the items are the labelled ones, so that none of them is its own neighbour.
 
     Returns:
         Labels int64 [n, S], the ridge's best first; float32 [n, S, len(NAMES)] on the CPU.
     """
-    whole = scores[0]
+    whole = scores[seen]
     best, shortlist = whole.topk(min(size, whole.shape[1]), dim=1)
     at = shortlist.cpu().numpy()
     out = torch.zeros(*at.shape, len(NAMES))
     columns = iter(range(len(NAMES)))
 
-    def put(values: Tensor | np.ndarray) -> None:
+    def put(values: Tensor | np.ndarray | float) -> None:
         out[:, :, next(columns)] = torch.as_tensor(values).float().cpu().expand(at.shape)
 
-    for score in scores:
-        put(score.gather(1, shortlist))
+    put(best)
+    for name in MODALITIES:
+        put(scores[name,].gather(1, shortlist) if name in seen else 0.0)
     mine, known = itself(pair.asked, pair.form, seen), itself(pair.known, pair.form, ("text", "image"))
     nearest = []
     for kind in KINDS:

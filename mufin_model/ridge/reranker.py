@@ -2,12 +2,11 @@
 
 Trained on the labelled items by what the ridge says of them left out, which is what it says of new ones. The loss sets
 each true label against all others of the shortlist that are not true (decoupled softmax, as in DEXML), so that two true
-labels never compete. In training a part of the items shows one modality alone, for those who are asked with one.
+labels never compete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,6 @@ BATCH = 128
 """Items."""
 
 RATE, DECAY = 2e-3, 1e-2
-WHOLE = 0.6
-"""Share of the batches in which items show all that was given of them."""
 
 
 class Network(nn.Module):
@@ -88,30 +85,22 @@ class Reranker(nn.Module):
         return made.to(device).eval()
 
 
-def train(
-    views: Mapping[tuple[str, ...], tuple[Tensor, Tensor]],
-    rows: np.ndarray,
-    networks: int,
-    epochs: int,
-    seed: int,
-    device: torch.device,
-) -> Reranker:
-    """Train on some of the labelled items.
+def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int, device: torch.device) -> Reranker:
+    """Train on n items.
 
     Args:
-        views: by the modalities seen, the first of them whole: evidence [m, S, E], and which labels are true [m, S].
-        rows: of the items to train on.
+        evidence: [n, S, E].
+        true: which labels are true, bool [n, S].
         networks: trained one after the other, each from a seed of its own.
         epochs: passes over the items.
         seed: of weights and order.
         device: to train on.
     """
-    whole, *masked = list(views.values())
-    made = Reranker(whole[0].shape[-1], networks).to(device)
-    known = whole[0][torch.from_numpy(rows)].flatten(0, 1)
-    made.mean.copy_(known.mean(0))
-    made.deviation.copy_(known.std(0, correction=0) + 1e-6)
-    usable = rows[whole[1][torch.from_numpy(rows)].any(1).numpy()]
+    made = Reranker(evidence.shape[-1], networks).to(device)
+    if len(evidence):
+        made.mean.copy_(evidence.flatten(0, 1).mean(0))
+        made.deviation.copy_(evidence.flatten(0, 1).std(0, correction=0) + 1e-6)
+    usable = np.flatnonzero(true.any(1).numpy())
     for number, network in enumerate(made.networks):
         rng = np.random.default_rng([seed, 5, number])
         torch.manual_seed(seed * 1_000_003 + number)
@@ -127,9 +116,6 @@ def train(
         for _ in range(epochs):
             order = rng.permutation(usable)
             for at in range(0, len(order), BATCH):
-                evidence, true = whole
-                if masked and rng.random() >= WHOLE:
-                    evidence, true = masked[int(rng.integers(len(masked)))]
                 some = torch.from_numpy(order[at : at + BATCH])
                 scores = network((evidence[some].to(device) - made.mean) / made.deviation)
                 loss = decoupled_softmax(scores, true[some].to(device))

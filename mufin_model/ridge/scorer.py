@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mufin_model.arrays import read_array, read_sparse
-from mufin_model.artefacts import read_json
+from mufin_model.arrays import read_array
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.ridge import evidence
-from mufin_model.ridge.classifiers import Ridge
 from mufin_model.ridge.features import Features, Featurizer
-from mufin_model.ridge.fit import read_form, views
+from mufin_model.ridge.fit import LEFT_OUT, RERANKER
 from mufin_model.ridge.reranker import Reranker
+from mufin_model.ridge.views import MODALITIES, load_ridge, name_of, view, views
 
 CHUNK = 1024
 """Items scored at once."""
@@ -40,48 +39,43 @@ class RidgeScorer:
 
     def __init__(self, folder: Path, n_labels: int, device: torch.device) -> None:
         self.folder = folder
-        config = read_json(folder / "config.json")
-        self.seen, self.size = list(config["seen"]), int(config["reranked"])
+        self.seen = view([name for name in MODALITIES if (folder / name).is_dir()])
         self.featurizer = Featurizer.load(folder / "featurizer", device)
         known = Features.load(folder / "known", device)
-        weights = torch.from_numpy(read_array(folder / "weights.npy", shape=(len(known), n_labels))).to(device).float()
-        self.ridge = Ridge(known, read_form(folder), weights, config["scale"], config["width"])
-        self.labels = evidence.Labels(Features.load(folder / "labels", device), read_sparse(folder / "links.npz"))
-        self.reranker = Reranker.load(folder / "reranker", device)
+        self.ridges = {seen: load_ridge(folder, known, seen, n_labels) for seen in views(self.seen)}
+        self.labels = evidence.Labels.load(folder / "labels", device)
+        self.rerankers = {seen: Reranker.load(folder / name_of(seen) / RERANKER, device) for seen in views(self.seen)}
+        self.size = self.left_out(self.seen).labels.shape[1]
 
     @torch.inference_mode()
-    def __call__(self, asked: Features, seen: Sequence[str]) -> Ranked:
-        """Rank the labels of n items of which these modalities are seen."""
-        parts = [self._rank(asked.take(slice(at, at + CHUNK)), seen) for at in range(0, len(asked), CHUNK)]
+    def __call__(self, asked: Features, modalities: Sequence[str]) -> Ranked:
+        """Rank the labels of n items of which these modalities are seen, one at least that the model knows."""
+        parts = [self._rank(asked.take(slice(at, at + CHUNK)), modalities) for at in range(0, len(asked), CHUNK)]
         if not parts:
-            nothing = np.zeros((0, min(self.size, self.ridge.weights.shape[1])), np.float32)
+            nothing = np.zeros((0, self.size), np.float32)
             return Ranked(nothing.astype(np.int64), nothing, nothing)
         return Ranked(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
-    def _rank(self, asked: Features, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        view = views([name for name in self.seen if name in seen])
-        pair, weights = self.ridge.pair(asked), self.ridge.weights
-        scores = {one: pair.whole(one) @ weights for one in view}
-        whole = scores[view[0]]
-        parts = [whole, *(scores.get((name,), whole) * (name in view[0]) for name in ("text", "image"))]
-        labels, found = evidence.gather(pair, self.labels, parts, view[0], self.size, own=False)
-        return labels, np.take_along_axis(whole.cpu().numpy(), labels, 1), self.reranker.score(found)
+    def _rank(self, asked: Features, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pairs, scores = {}, {}
+        for seen in views(view([name for name in self.seen if name in modalities])):
+            ridge = self.ridges[seen]
+            pairs[seen] = ridge.pair(asked)
+            scores[seen] = ridge.score(pairs[seen])
+        seen = max(scores, key=len)
+        labels, found = evidence.gather(pairs[seen], self.labels, scores, seen, self.size, own=False)
+        return labels, np.take_along_axis(scores[seen].cpu().numpy(), labels, 1), self.rerankers[seen].score(found)
 
-    def left_out(self, seen: Sequence[str]) -> Ranked:
+    def left_out(self, modalities: Sequence[str]) -> Ranked:
         """What was said of the validation items without them.
 
         Raises:
             ArtefactError: files are missing or damaged.
         """
-        folder = (
-            self.folder
-            / "left_out"
-            / "+".join(name for name in ("text", "image") if name in self.seen and name in seen)
-        )
+        folder = self.folder / name_of(view([name for name in self.seen if name in modalities])) / LEFT_OUT
         labels = read_array(folder / "labels.npy", shape=(None, None)).astype(np.int64)
-        return Ranked(
-            labels, *(read_array(folder / f"{name}.npy", shape=labels.shape) for name in ("ridge", "reranker"))
-        )
+        said = (read_array(folder / f"{name}.npy", shape=labels.shape) for name in ("ridge", "reranker"))
+        return Ranked(labels, *said)
 
     def of_catalog(self, catalog: Catalog, encoded: Path) -> Features:
         """Features of all items of a catalogue."""

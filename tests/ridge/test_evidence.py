@@ -12,6 +12,7 @@ from mufin_model.ridge.classifiers import Fit
 from mufin_model.ridge.evidence import NAMES, SHARPNESS, Labels, gather
 from mufin_model.ridge.kernel import FORMS, itself
 from mufin_model.ridge.reranker import Reranker, decoupled_softmax, train
+from mufin_model.ridge.views import views
 
 from .conftest import BOTH, CPU, World
 
@@ -24,8 +25,8 @@ def fit(world: World) -> Fit:
 
 
 @pytest.fixture(scope="module")
-def gathered(world: World, fit: Fit) -> tuple[np.ndarray, torch.Tensor, list[torch.Tensor]]:
-    scores = [fit.left_out(view) for view in (BOTH, ("text",), ("image",))]
+def gathered(world: World, fit: Fit) -> tuple[np.ndarray, torch.Tensor, dict[tuple[str, ...], torch.Tensor]]:
+    scores = {view: Fit(world.known, world.links, FORMS[3], view).left_out() for view in views(BOTH)}
     return *gather(fit.pair, Labels(world.labels, world.links), scores, BOTH, SIZE, own=True), scores
 
 
@@ -37,10 +38,10 @@ def test_shortlists_are_the_best_scores(gathered) -> None:
     labels, evidence, scores = gathered
     assert evidence.shape == (*labels.shape, len(NAMES))
     assert torch.isfinite(evidence).all()
-    whole = scores[0].numpy()
+    whole = scores[BOTH].numpy()
     np.testing.assert_allclose(column(evidence, "score"), -np.sort(-whole, 1)[:, :SIZE], atol=1e-6)
     np.testing.assert_allclose(
-        column(evidence, "text score"), np.take_along_axis(scores[1].numpy(), labels, 1), atol=1e-6
+        column(evidence, "text score"), np.take_along_axis(scores["text",].numpy(), labels, 1), atol=1e-6
     )
     np.testing.assert_array_equal(column(evidence, "rank"), np.tile(np.arange(SIZE), (len(labels), 1)))
 
@@ -69,8 +70,7 @@ def test_a_label_is_named_by_the_share_of_its_words(world: World, gathered) -> N
 
 
 def test_what_is_not_seen_is_no_evidence(world: World, fit: Fit) -> None:
-    text = fit.left_out(("text",))
-    scores = [text, text, torch.zeros_like(text)]
+    scores = {("text",): fit.left_out()}
     _, evidence = gather(fit.pair, Labels(world.labels, world.links), scores, ("text",), SIZE, own=True)
     for name in NAMES:
         if name.startswith(("image", "shown", "drawn", "label pictures", "label images")):
@@ -96,18 +96,17 @@ def test_it_learns_what_the_first_column_hides(tmp_path: Path) -> None:
     true = torch.rand(400, 10, generator=generator) < 0.2
     noise = torch.randn(400, 10, 4, generator=generator)
     noise[:, :, 2] += 3 * true
-    rows = np.arange(300)
-    made = train({BOTH: (noise, true)}, rows, networks=2, epochs=20, seed=1, device=CPU)
+    made = train(noise[:300], true[:300], networks=2, epochs=20, seed=1, device=CPU)
     best = made.score(noise[300:]).argmax(1)
     has = true[300:].any(1)
     assert true[300:][torch.arange(100), torch.from_numpy(best)][has].float().mean() > 0.85
     made.save(tmp_path / "reranker")
     again = Reranker.load(tmp_path / "reranker", CPU)
     np.testing.assert_array_equal(again.score(noise), made.score(noise))
-    same = train({BOTH: (noise, true)}, rows, networks=2, epochs=20, seed=1, device=CPU)
+    same = train(noise[:300], true[:300], networks=2, epochs=20, seed=1, device=CPU)
     np.testing.assert_array_equal(same.score(noise), made.score(noise))
 
 
 def test_nothing_to_learn_from_is_no_error() -> None:
-    made = train({BOTH: (torch.zeros(4, 3, 2), torch.zeros(4, 3, dtype=torch.bool))}, np.arange(4), 1, 2, 0, CPU)
+    made = train(torch.zeros(4, 3, 2), torch.zeros(4, 3, dtype=torch.bool), 1, 2, 0, CPU)
     assert np.isfinite(made.score(torch.ones(2, 3, 2))).all()

@@ -15,7 +15,7 @@ from mufin_model.encoders.handmade import ink
 from mufin_model.errors import ArtefactError
 from mufin_model.ridge.classifiers import Fit
 from mufin_model.ridge.features import DENSE, SPARSE, Features, Featurizer
-from mufin_model.ridge.kernel import FORMS
+from mufin_model.ridge.kernel import FORMS, Pair
 from tests.conftest import Small
 
 from .conftest import BOTH, CPU, World
@@ -77,17 +77,15 @@ def test_texts_without_words(world: World) -> None:
     featurizer = Featurizer.fit(silent, world.encoded, world.rows, BOTH, CPU)
     assert featurizer.words is None
     known = featurizer.of_catalog(silent, world.encoded)[0].take(world.rows)
-    assert torch.isfinite(Fit(known, world.links, FORMS[0], BOTH).left_out(BOTH)).all()
+    assert torch.isfinite(Fit(known, world.links, FORMS[0], BOTH).left_out()).all()
 
 
 def test_a_query_without_pictures_is_compared_by_its_text(world: World) -> None:
     text = torch.from_numpy(read_array(world.encoded / "text.npy"))[:1]
     told = [world.catalog.items["text"][0]]
     alone = world.featurizer.of_queries(told, text, np.zeros((0, 3, 16, 16), np.uint8), None, [0])
-    ridge = Fit(world.known, world.links, FORMS[2], BOTH).ridge
-    torch.testing.assert_close(
-        ridge(alone, BOTH), ridge(world.items.take(slice(0, 1)), ("text",)), atol=1e-4, rtol=1e-3
-    )
+    pairs = [Pair(asked, world.known, FORMS[2], 1.0) for asked in (alone, world.items.take(slice(0, 1)))]
+    torch.testing.assert_close(pairs[0].whole(BOTH), pairs[1].whole(("text",)), atol=1e-4, rtol=1e-3)
 
 
 def test_ink_tells_thick_strokes_from_thin() -> None:
