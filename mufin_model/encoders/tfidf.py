@@ -63,13 +63,13 @@ def transformed(vectorizer: Any, texts: Sequence[str]) -> csr_matrix:
 def told(vectorizer: Any) -> dict[str, Any]:
     """What a fitted vectorizer knows, for JSON."""
     if vectorizer is None:
-        return {}
+        return {"terms": [], "idf": []}
     return {"terms": vectorizer.get_feature_names_out().tolist(), "idf": [float(f"{x:.9g}") for x in vectorizer.idf_]}
 
 
 def restored(vectorizer: Any, told: dict[str, Any]) -> Any:
     """A vectorizer that knows what was told; None where that is nothing."""
-    if not told:
+    if not told["terms"]:
         return None
     vectorizer.set_params(vocabulary={term: at for at, term in enumerate(told["terms"])})
     vectorizer.idf_ = np.asarray(told["idf"], np.float32)

@@ -12,8 +12,8 @@ from mufin_model.release.shelf import Shelf
 from tests.conftest import Small, small_settings
 
 WORSE = ("pretrain.epochs=1", "pretrain.lr=1e-9", "pretrain.backbone_lr=1e-9", "finetune.epochs=1",
-         "finetune.lr=1e-9", "finetune.classifier_lr=1e-9")  # fmt: skip
-"""Next to no training."""
+         "finetune.lr=1e-9", "finetune.classifier_lr=1e-9", "finetune.ridge=false")  # fmt: skip
+"""Next to no training, and nothing fitted in closed form."""
 STAGES = tuple(verb for verb in NOUNS if verb != "release")
 
 

@@ -31,8 +31,17 @@ READ = {
     },
     "predict": {
         "anns_index": ("index.faiss", "labels.npy"),
-        "finetuned_classifiers": ("config.json", "model.safetensors"),
-        "encoder_embeddings": ("meta.json",),
+        "finetuned_classifiers": (
+            *("config.json", "model.safetensors", "ridge/featurizer/featurizer.json", "ridge/featurizer/words.json"),
+            *(
+                "ridge/featurizer/usual_ink.npy",
+                "ridge/known/words.npz",
+                "ridge/known/ink.npy",
+                "ridge/labels/links.npz",
+            ),
+            *("ridge/text/config.json", "ridge/text/weights.npy", "ridge/text/reranker/model.safetensors"),
+            *("ridge/image/reranker/config.json", "ridge/text+image/left_out/labels.npy"),
+        ),
     },
     "evaluate": {"predictions": ("mufin.npz",)},
 }
