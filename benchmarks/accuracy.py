@@ -11,16 +11,20 @@ means over seeds. Differences in P@1 to the first preset have 95 % intervals by 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 import numpy as np
@@ -28,7 +32,7 @@ import typer
 from scipy.sparse import csr_matrix, load_npz, vstack
 
 from mufin_model import config
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import NOUNS, Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.evaluation import baselines, table
@@ -92,6 +96,7 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at once.")] = 1,
     setting: Annotated[list[str] | None, typer.Option("--set", "-S", help="For every model, after its preset.")] = None,
     out: Annotated[Path | None, typer.Option(help="Append the table to this Markdown file.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Keep what is made here; the same command goes on from it.")] = None,
 ) -> None:
     """Train, evaluate on test once, print one table."""
     presets = preset or ["best", "mufin"]
@@ -103,8 +108,9 @@ def main(
     params = Workspace.find().params
     first = config.read(params)["seed"]
     runs = [Run(row, over + (setting or []), first + i) for row, over in rows.items() for i in range(seeds)]
-    with _folder() as folder, ThreadPoolExecutor(jobs) as pool:
-        done = list(pool.map(lambda run: _train(run, dataset_dir, folder, params), runs))
+    with _folder(work) as folder, ThreadPoolExecutor(jobs) as pool:
+        made = Made(folder, dataset_dir, params)
+        done = list(pool.map(made.train, runs))
         text = _table(list(rows), done, presets[0], dataset_dir.resolve().name, seeds)
     print(text)
     if out is not None:
@@ -112,27 +118,56 @@ def main(
             file.write(text + "\n")
 
 
-def _train(run: Run, dataset_dir: Path, folder: Path, params: Path) -> tuple[Run, Workspace, float]:
-    """Every stage up to predictions in a workspace of its own; that workspace and the minutes it took."""
-    workspace = Workspace(folder / f"{run.row} {run.seed}".replace(" ", "_"))
-    workspace.dataset(NAME).mkdir(parents=True)
-    workspace.catalog(NAME).symlink_to(dataset_dir.resolve())
-    settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
-    workspace.params.write_text(settings)
-    overrides = [word for one in [*run.overrides, f"seed={run.seed}"] for word in ("-S", one)]
-    began, took = time.monotonic(), []
-    for verb in VERBS:
-        at = time.monotonic()
-        command = [sys.executable, "-m", "mufin_model.cli", verb, "--dataset", NAME, *overrides]
-        ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True)
-        if ended.returncode:
-            sys.exit(f"{run.row}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
-        took.append(f"{verb} {time.monotonic() - at:.0f}")
-    minutes = (time.monotonic() - began) / 60
-    told = _judge(workspace)(load_npz(workspace.read(NAME, "predictions") / "mufin.npz")).mean()
-    shown = ", ".join(f"{name} {100 * told[name]:.1f}" for name in COLUMNS if name in told)
-    print(f"{run.row}, seed {run.seed}: {shown}; {minutes:.1f} minutes ({', '.join(took)} s)", flush=True)
-    return run, workspace, minutes
+class Made:
+    """What was made so far: a stage whose settings, and those of the stages before it, are another run's is taken from
+    there, with the seconds it took.
+
+    Args:
+        folder: of all workspaces.
+        dataset_dir: the catalogue.
+        params: params.yaml.
+    """
+
+    def __init__(self, folder: Path, dataset_dir: Path, params: Path) -> None:
+        self.folder, self.dataset_dir = folder, dataset_dir.resolve()
+        self.settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
+        self.locks: defaultdict[str, Lock] = defaultdict(Lock)
+
+    def train(self, run: Run) -> tuple[Run, Workspace, float]:
+        """Every stage up to predictions in a workspace of its own; that workspace and the minutes it took."""
+        workspace = Workspace(self.folder / f"{run.row} {run.seed}".replace(" ", "_").replace(",", ""))
+        workspace.dataset(NAME).mkdir(parents=True, exist_ok=True)
+        if not workspace.catalog(NAME).exists():
+            workspace.catalog(NAME).symlink_to(self.dataset_dir)
+        workspace.params.write_text(self.settings)
+        overrides = [*run.overrides, f"seed={run.seed}"]
+        told = config.load(workspace.params, NAME, overrides).model_dump(mode="json")
+        took = {verb: self._stage(verb, workspace, overrides, told) for verb in VERBS}
+        minutes = sum(took.values()) / 60
+        found = _judge(workspace)(load_npz(workspace.read(NAME, "predictions") / "mufin.npz")).mean()
+        shown = ", ".join(f"{name} {100 * found[name]:.1f}" for name in COLUMNS if name in found)
+        seconds = ", ".join(f"{verb} {second:.0f}" for verb, second in took.items())
+        print(f"{run.row}, seed {run.seed}: {shown}; {minutes:.1f} minutes ({seconds} s)", flush=True)
+        return run, workspace, minutes
+
+    def _stage(self, verb: str, workspace: Workspace, overrides: list[str], settings: dict[str, object]) -> float:
+        """Make a stage's artefact, or take it from where it was made; the seconds that it took."""
+        before = [settings["seed"], *(settings[name] for name in VERBS[: VERBS.index(verb) + 1])]
+        key = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
+        note, own = self.folder / f"{verb}-{key}.json", workspace.path(NAME, NOUNS[verb])
+        with self.locks[key]:
+            if not note.is_file():
+                began = time.monotonic()
+                words = [word for one in overrides for word in ("-S", one)]
+                command = [sys.executable, "-m", "mufin_model.cli", verb, "--dataset", NAME, *words]
+                ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True)
+                if ended.returncode:
+                    sys.exit(f"{workspace.root.name}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
+                write_json(note, {"seconds": time.monotonic() - began, "at": str(own)})
+            made = read_json(note)
+        if Path(made["at"]) != own and not own.exists():
+            own.symlink_to(made["at"])
+        return float(made["seconds"])
 
 
 def _judge(workspace: Workspace) -> Callable[[csr_matrix], RowMetrics]:
@@ -204,7 +239,11 @@ def averaged(scores: Sequence[csr_matrix]) -> csr_matrix:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def _folder(work: Path | None) -> Iterator[Path]:
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+        yield work.resolve()
+        return
     folder = Path(tempfile.mkdtemp(prefix="mufin-accuracy-"))
     try:
         yield folder
