@@ -64,6 +64,11 @@ def entries(file: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Iterato
         ) from error
 
 
+def whole(text: str) -> str:
+    """The text without lone surrogates, which JSON can write but no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class _Text:
     """A file's text from a place on, of which only what is not yet read is kept."""
 

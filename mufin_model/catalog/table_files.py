@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -19,13 +19,17 @@ def any_table(folder: Path, suffixes: Sequence[str]) -> bool:
     return any((folder / f"{name}{suffix}").is_file() for name in REQUIRED for suffix in suffixes)
 
 
-def find(folder: Path, suffixes: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Path]:
+def suffix(file: Path) -> str:
+    """All that follows the table's name: .csv.gz"""
+    return file.name[file.name.index(".") :]
+
+
+def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The file of each table that is there.
 
     Args:
         folder: the catalogue.
         suffixes: those that the format knows, the usual one first.
-        optional: required tables that may be missing after all.
 
     Raises:
         CatalogError: a required table is missing, or there are two files of one.
@@ -43,7 +47,7 @@ def find(folder: Path, suffixes: Sequence[str], optional: Sequence[str] = ()) ->
                 )
         if files:
             found[name] = files[0]
-        elif name in REQUIRED and name not in optional:
+        elif name in REQUIRED:
             with apart():
                 raise _missing(folder, f"{name}{suffixes[0]}")
     settle()
@@ -62,6 +66,33 @@ def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) 
             tables[name] = read(name, file)
     settle()
     return tables
+
+
+class Names:
+    """The columns that a file turns out to have.
+
+    Args:
+        wanted: those asked for; of the others the first MOST are kept, for an error to tell where one is missing.
+    """
+
+    MOST = 100
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self.wanted = list(wanted)
+        self.found: dict[str, None] = {}
+
+    def add(self, names: Iterable[str]) -> None:
+        """Note the columns of a row, or of all."""
+        for name in names:
+            if name not in self.found and (len(self.found) < self.MOST or name in self.wanted):
+                self.found[name] = None
+
+    def told(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The table without the columns that the file has not, and with those not asked for, as nulls."""
+        if not self.found:
+            return table  # without rows, where rows name the columns
+        rest = [pl.lit(None).alias(name) for name in self.found if name not in self.wanted]
+        return table.select(*(name for name in self.wanted if name in self.found), *rest)
 
 
 def assembled(folder: Path, files: dict[str, Path], tables: dict[str, pl.DataFrame]) -> Source:

@@ -68,6 +68,54 @@ def bytes_of(name: str, change: Callable[[bytes], bytes]) -> Spoil:
     return spoil
 
 
+def csv(name: str, change: Callable[[bytes], bytes]) -> Spoil:
+    """The catalogue as CSV, one table's file changed."""
+
+    def spoil(tiny: Tiny) -> None:
+        for table, frame in tiny.tables.items():
+            (tiny.folder / f"{table}.parquet").unlink()
+            lists = [column for column, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
+            frame.with_columns(pl.col(lists).list.join(";")).write_csv(tiny.folder / f"{table}.csv")
+        file = tiny.folder / f"{name}.csv"
+        file.write_bytes(change(file.read_bytes()))
+
+    return spoil
+
+
+def jsonl(name: str, change: Callable[[bytes], bytes]) -> Spoil:
+    """The catalogue as JSON Lines, one table's file changed."""
+
+    def spoil(tiny: Tiny) -> None:
+        for table, frame in tiny.tables.items():
+            (tiny.folder / f"{table}.parquet").unlink()
+            frame.write_ndjson(tiny.folder / f"{table}.jsonl")
+        file = tiny.folder / f"{name}.jsonl"
+        file.write_bytes(change(file.read_bytes()))
+
+    return spoil
+
+
+def gzipped(name: str, data: bytes) -> Spoil:
+    """The catalogue as CSV, one table gzipped bytes."""
+
+    def spoil(tiny: Tiny) -> None:
+        csv(name, bytes)(tiny)
+        (tiny.folder / f"{name}.csv").unlink()
+        (tiny.folder / f"{name}.csv.gz").write_bytes(data)
+
+    return spoil
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    """The bytes with the first `old`, which must be there, as `new`."""
+
+    def change(data: bytes) -> bytes:
+        assert old in data
+        return data.replace(old, new, 1)
+
+    return change
+
+
 def arrow(name: str, make: Callable[[pa.Table], pa.Table], **options: object) -> Spoil:
     """Write a table again through Arrow, which can what polars cannot."""
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from mufin_model.catalog import vixml
 from mufin_model.catalog.image_files import ImageFiles
+from mufin_model.catalog.json_entries import whole
 from mufin_model.catalog.lines import blocks, fault
 from mufin_model.catalog.numbered import Side, assemble
 from mufin_model.catalog.readers.xc import read_filters
@@ -117,12 +118,7 @@ def _record(line: bytes, n_labels: int | None) -> tuple[str | None, str, list[in
         raise ValueError("title and content are not text")
     text = " ".join(part[:MAX_CHARS].strip() for part in parts).strip()[:MAX_CHARS]
     targets = [] if n_labels is None else _targets(record, n_labels)
-    return (None if uid in (None, "") else _whole(str(uid))), _whole(text), targets
-
-
-def _whole(text: str) -> str:
-    """The text without lone surrogates, which JSON can write but no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return (None if uid in (None, "") else whole(str(uid))), whole(text), targets
 
 
 def _targets(record: dict[str, Any], n_labels: int) -> list[int]:
