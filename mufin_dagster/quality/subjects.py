@@ -24,7 +24,7 @@ from mufin_dagster.quality import result, rules
 from mufin_dagster.quality.result import Fault, Portrait, Suite
 from mufin_model import config
 from mufin_model.artefacts import CATALOG, NOUNS, Workspace
-from mufin_model.errors import ArtefactError, CatalogError, DatasetError, MufinError
+from mufin_model.errors import ArtefactError, CatalogError, DatasetError, MufinError, SeveralErrors
 
 RAW = NOUNS["ingest"]
 RELEASED = NOUNS["release"]
@@ -181,6 +181,7 @@ def _ingested(
 ) -> None:
     """Ingest a catalogue into a temporary place and judge what it leaves; errors call the catalogue `shown`."""
     from mufin_model.catalog import ingest
+    from mufin_model.catalog.faults import gathered
 
     with _temporary(workspace) as root:
         place = Workspace(root)
@@ -192,13 +193,15 @@ def _ingested(
         try:
             # What is held out is drawn anew: an earlier split lies with the dataset, which this need not be.
             settings = config.load(place.params, name, [*overrides, "ingest.keep_split=false"])
-            ingest.run(place, name, settings)
+            with gathered():
+                ingest.run(place, name, settings)
         except (Exception, pl.exceptions.PanicException) as error:  # whatever a catalogue brings about is its result
-            told = result.fault(name, error).model_dump_json()
-            # The catalogue is known by its own place, not by the temporary one.
-            for at in (place.catalog(name), catalog.resolve()):
-                told = told.replace(json.dumps(str(at))[1:-1], json.dumps(shown)[1:-1])
-            judged.faults.append(Fault.model_validate_json(told))
+            for one in error.errors if isinstance(error, SeveralErrors) else [error]:
+                told = result.fault(name, one).model_dump_json()
+                # The catalogue is known by its own place, not by the temporary one.
+                for at in (place.catalog(name), catalog.resolve()):
+                    told = told.replace(json.dumps(str(at))[1:-1], json.dumps(shown)[1:-1])
+                judged.faults.append(Fault.model_validate_json(told))
             return
         _artefacts(judged, place, name, keep)
 

@@ -68,6 +68,15 @@ def write(folder: Path, source: ImageSource, paths: Iterable[str], size: int) ->
     return Written(rows, bad, len(store))
 
 
+def bad(source: ImageSource, paths: Iterable[str], size: int) -> dict[str, str]:
+    """Path and reason of each image that `write` could not write; nothing is written."""
+    distinct = list(dict.fromkeys(paths))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        encoded = _encode_all(source.stream(distinct), size)
+        return {path: reason for path, _, reason in track(encoded, "images", total=len(distinct)) if reason}
+
+
 def thumbnail(data: bytes, size: int) -> Image.Image:
     """Decode one picture into an RGB square of `size` pixels a side.
 

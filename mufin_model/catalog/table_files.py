@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, nearest
-from mufin_model.catalog.faults import apart, settle
+from mufin_model.catalog.faults import all_of, apart, settle
 from mufin_model.catalog.image_files import images
 from mufin_model.catalog.schema import Source
 from mufin_model.errors import CatalogError
@@ -60,12 +61,7 @@ def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) 
     Raises:
         CatalogError: one of them is damaged.
     """
-    tables = {}
-    for name, file in files.items():
-        with apart():
-            tables[name] = read(name, file)
-    settle()
-    return tables
+    return all_of({name: partial(read, name, file) for name, file in files.items()})
 
 
 class Names:

@@ -193,7 +193,7 @@ def test_random_catalogs(tiny: Tiny, kind: str) -> None:
     rounds: set[bool] = set()
 
     @settings(
-        max_examples=80 * LONGER, deadline=None, derandomize=LONGER == 1, database=None,
+        max_examples=80 * LONGER, derandomize=LONGER == 1, database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )  # fmt: skip
     @given(tables=catalogs(), keep=st.booleans())

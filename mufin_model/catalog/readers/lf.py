@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.faults import apart, settle
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import whole
 from mufin_model.catalog.lines import blocks, fault
@@ -47,8 +48,14 @@ def read(folder: Path) -> Source:
     links: dict[str, Pairs] = {}
     for name in ("label", "train", "test"):
         file = folder / FILES[name]
-        table, pairs = _read(file, sides["label"].table.height if name != "label" else None)
-        sides[name], links[name] = Side(name, file, table), pairs
+        with apart():
+            labels = sides.get("label")
+            # Without the labels' number nothing could be said of the other files' targets.
+            table, pairs = _read(file, None if name == "label" or labels is None else labels.table.height)
+            sides[name], links[name] = Side(name, file, table), pairs
+    with apart():
+        filters = read_filters(folder)
+    settle()
     vectors = vixml.read(folder, {name: side.table.height for name, side in sides.items()})
     if vectors is not None:
         sides = {name: Side(name, side.file, side.table, vectors[1][name]) for name, side in sides.items()}
@@ -57,7 +64,7 @@ def read(folder: Path) -> Source:
         sides["test"],
         sides["label"],
         (links["train"], links["test"]),
-        read_filters(folder),
+        filters,
         ImageFiles(folder) if vectors is None else Patterns(),
         None if vectors is None else vectors[0],
     )

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
+from mufin_model.catalog.faults import all_of
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import entries, whole
 from mufin_model.catalog.lines import blocks, fault
@@ -47,7 +49,7 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or damaged, both splits are there, or a question is about unknown products.
     """
     outfits = _split(folder)
-    parts = {name: _Outfits.read(outfits / f"{name}.json") for name in ("train", "test")}
+    parts = all_of({name: partial(_Outfits.read, outfits / f"{name}.json") for name in ("train", "test")})
     train, test = (parts[name].products() for name in ("train", "test"))
     products = pl.concat([train, test.filter(~test.is_in(train.implode()))])
     items = pl.DataFrame({"id": products}).with_columns(
