@@ -106,7 +106,8 @@ def check(source: Source) -> Tables:
                 check_ids(tables[name], _file(source, name))
                 tables[name], changed = clean_texts(tables[name])
                 cleaned += changed
-    if any(name in source.tables and name not in tables for name in DESCRIBED):
+    # A table that could not be read is not there, where faults are gathered; the links' rules need all with ids.
+    if not {"items", "labels", *(name for name in DESCRIBED if name in source.files)} <= tables.keys():
         settle()
     items, labels = tables["items"], _all_labels(tables, source)
     pairs = _pairs(tables, items, labels, source)

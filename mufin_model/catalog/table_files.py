@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, nearest
-from mufin_model.catalog.faults import all_of, apart, settle
+from mufin_model.catalog.faults import apart
 from mufin_model.catalog.image_files import images
 from mufin_model.catalog.schema import Source
 from mufin_model.errors import CatalogError
@@ -26,7 +25,7 @@ def suffix(file: Path) -> str:
 
 
 def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The file of each table that is there.
+    """The file of each table that is there; where faults are gathered, a required one may be missing.
 
     Args:
         folder: the catalogue.
@@ -51,17 +50,20 @@ def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         elif name in REQUIRED:
             with apart():
                 raise _missing(folder, f"{name}{suffixes[0]}")
-    settle()
     return found
 
 
 def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Each table by `read(name, file)`.
+    """Each table by `read(name, file)`; without the damaged ones, where faults are gathered.
 
     Raises:
         CatalogError: one of them is damaged.
     """
-    return all_of({name: partial(read, name, file) for name, file in files.items()})
+    tables = {}
+    for name, file in files.items():
+        with apart():
+            tables[name] = read(name, file)
+    return tables
 
 
 class Names:

@@ -104,14 +104,22 @@ def test_images_are_looked_at_whatever_the_tables(tiny: Tiny) -> None:
     assert faults(tiny, "ingest.bad_images=drop") == ["column 'text' is missing"]
 
 
-def test_damaged_tables(tiny: Tiny) -> None:
+@pytest.mark.parametrize("name", ["items", "labels", "train", "test", "zeroshot_labels"])
+def test_what_a_damaged_table_leaves_is_looked_at(tiny: Tiny, name: str) -> None:
+    other = "labels" if name == "items" else "items"
+    tiny.tables[other] = tiny.tables[other].with_columns(id=pl.lit("a"))
     tiny.write()
-    for name in ("items", "test"):
-        (tiny.folder / f"{name}.parquet").write_bytes(b"x")
-    assert [told[:24] for told in faults(tiny)] == ["no readable Parquet file"] * 2
-    for name in ("items", "test"):
+    (tiny.folder / f"{name}.parquet").write_bytes(b"x")
+    (tiny.folder / "images" / "i9.png").write_bytes(b"x")
+    told = faults(tiny)
+    assert told[0].startswith("no readable Parquet file")
+    assert "1 ids occur more than once" in told
+    assert told[-1] == "1 images are missing or do not decode"
+    # Links are followed where both of their ends can be read.
+    assert any("unknown item ids" in one for one in told) == (name in ("train", "test"))
+    if name != "zeroshot_labels":
         (tiny.folder / f"{name}.parquet").unlink()
-    assert faults(tiny) == ["items.parquet is missing", "test.parquet is missing"]
+        assert faults(tiny)[0] == f"{name}.parquet is missing"
 
 
 def test_bad_lines_of_several_columns(tiny: Tiny) -> None:
