@@ -154,8 +154,11 @@ def test_what_cannot_be_ingested_is_a_result(drawn: Path, tmp_path: Path, capsys
         assert fault.kind == "CatalogError"
         assert fault.where == f"{bad}/train.parquet, column {column}"
         assert "nowhere" in fault.rows[0]
-    assert ElementTree.parse(files["junit"]).getroot().get("errors") == "2"
+    root = ElementTree.parse(files["junit"]).getroot()
+    assert root.get("errors") == "2"
+    assert [case.get("name") for case in root.iter("testcase")] == ["ingest, fault 1", "ingest, fault 2"]
     page = files["report"].read_text()
+    assert "1 catalogue could not be ingested, for 2 reasons." in page
     assert "&lt;b&gt;nowhere" in page
     assert "<b>nowhere" not in page
 
