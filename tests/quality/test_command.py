@@ -22,7 +22,7 @@ from mufin_model.artefacts import Workspace
 from mufin_model.catalog import synthetic
 from tests.conftest import PARAMS
 
-from .artefacts import BAD, DATASET, RAW
+from .artefacts import BAD, DATASET, ENC, RAW
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "validate.schema.json"
 WRITE = "MUFIN_WRITE_DOCS"
@@ -134,6 +134,17 @@ def test_a_folder(drawn: Path, workspace: Workspace, tmp_path: Path) -> None:
     pages = {rule.table for rule in of(RAW)}
     assert {path.stem for path in (tmp_path / "o" / "gx" / "shop" / RAW).iterdir()} == pages
     assert (tmp_path / "o" / "gx" / "index.html").read_text().count("<li>") == len(pages)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_folder_and_the_vectors_of_it(drawn: Path, tmp_path: Path) -> None:
+    """The backbones need no training; weights that the project keeps are not asked for."""
+    small = ["encode.image_backbone=handmade", "encode.text_width=32", "encode.text_layers=1", "encode.text_heads=2"]
+    overrides = [*small, "encode.keep_weights=true"]
+    assert validate_command(Wanted(catalog=drawn, encode=True, overrides=overrides, json=tmp_path / "r.json")) == 0
+    told = Result.model_validate_json((tmp_path / "r.json").read_text())
+    assert [suite.artefact for suite in told.suites] == [RAW, ENC]
+    assert len(told.suites[1].expectations) == len(of(ENC))
 
 
 @pytest.mark.usefixtures("settings")
