@@ -15,6 +15,10 @@ from mufin_model.errors import CatalogError
 
 BLOCK = 8 * 2**20
 """Bytes read at once."""
+SHOWN = 1000
+"""Offending lines that an error collects."""
+CHARACTERS = 80
+"""Of each of these."""
 MAX_LINE = 64 * 2**20
 """Bytes of a line at most: a few gzipped kilobytes can unfold into gigabytes of one."""
 
@@ -84,9 +88,6 @@ class BadLines:
         file: where they are.
     """
 
-    SHOWN = 1000
-    """Lines kept of each fault."""
-
     def __init__(self, file: Path) -> None:
         self.file = file
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -95,7 +96,7 @@ class BadLines:
     def __bool__(self) -> bool:
         return bool(self.counts)
 
-    def add(self, number: int, line: object, what: str, column: str = "", mend: str = "mend these lines") -> None:
+    def add(self, number: int, line: bytes | str, what: str, column: str = "", mend: str = "mend these lines") -> None:
         """Note a line.
 
         Args:
@@ -106,8 +107,8 @@ class BadLines:
         """
         kind = (what, column, mend)
         self.counts[kind] += 1
-        if self.counts[kind] <= self.SHOWN:
-            self.lines.setdefault(kind, []).append((number, line))
+        if self.counts[kind] <= SHOWN:
+            self.lines.setdefault(kind, []).append((number, line[: CHARACTERS + 1]))
 
     def refuse(self) -> None:
         """Go on only where no line was noted.
@@ -135,7 +136,7 @@ def refuse_no_file(file: Path) -> None:
 
 def _shown(line: object) -> str:
     text = line.decode("latin-1") if isinstance(line, bytes) else str(line)
-    return repr(text[:80]) + ("…" if len(text) > 80 else "")
+    return repr(text[:CHARACTERS]) + ("…" if len(text) > CHARACTERS else "")
 
 
 def _open(file: Path) -> BinaryIO:

@@ -13,8 +13,9 @@ import polars as pl
 
 from mufin_model.catalog.columns import IMAGES, MAX_ID
 from mufin_model.catalog.faults import apart
+from mufin_model.catalog.lines import SHOWN
 from mufin_model.catalog.schema import ImageSource, Source
-from mufin_model.catalog.sparse_text import SHOWN, Pairs
+from mufin_model.catalog.sparse_text import Pairs
 from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
 

@@ -192,10 +192,8 @@ def _resolve(links: pl.DataFrame, items: pl.DataFrame, labels: pl.DataFrame, sou
     for column, of in (("item", "items"), ("label", of_label)):
         unknown = rows[column].is_null()
         ids = links.filter(unknown)[f"{column}_id"].n_unique()
-        what, where = (
-            f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids",
-            f"{_file(source, name)}, column {column}_id",
-        )
+        what = f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids"
+        where = f"{_file(source, name)}, column {column}_id"
         mend = f"add these ids to {_file(source, of)}, or remove the links"
         refuse(links, unknown, ["item_id", "label_id"], what, where, mend)
     return rows.select("item", "label").drop_nulls()
@@ -209,11 +207,9 @@ def _split(items: pl.DataFrame, pairs: dict[str, pl.DataFrame], source: Source) 
     in_test = row.is_in(pl.concat(tested).unique().implode())
     if "split" in items.columns:
         split = items["split"]
-        wrong, where = ~split.is_in(["train", "test"]).fill_null(False), f"{_file(source, 'items')}, column split"
-        what, mend = (
-            f"{wrong.sum():,} items are of no known split",
-            "write 'train' or 'test', or remove the column (the links then tell)",
-        )
+        wrong = ~split.is_in(["train", "test"]).fill_null(False)
+        what, where = f"{wrong.sum():,} items are of no known split", f"{_file(source, 'items')}, column split"
+        mend = "write 'train' or 'test', or remove the column (the links then tell)"
         refuse(items, wrong, ["id", "split"], what, where, mend)
     else:
         # An item without any link can still lend its text and images to training.

@@ -23,9 +23,8 @@ import polars as pl
 from mufin_model.catalog.columns import IMAGES, nearest
 from mufin_model.catalog.faults import all_of, apart, settle
 from mufin_model.catalog.image_files import ImageFiles
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError
 
 FILES = ("ads", "clicks_train", "clicks_test")

@@ -21,11 +21,11 @@ from mufin_model.catalog import vixml
 from mufin_model.catalog.faults import apart, settle
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import whole
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.numbered import Side, assemble
 from mufin_model.catalog.readers.xc import read_filters
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import LARGEST, SHOWN, Pairs
+from mufin_model.catalog.sparse_text import LARGEST, Pairs
 from mufin_model.catalog.vectors import Patterns
 
 FILES = {"train": "trn.json.gz", "test": "tst.json.gz", "label": "lbl.json.gz"}

@@ -27,10 +27,9 @@ from mufin_model.catalog.columns import IMAGES
 from mufin_model.catalog.faults import all_of
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import entries, whole
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.outfits import PRODUCTS, Questions
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError
 
 METADATA = "polyvore_item_metadata.json"

@@ -117,7 +117,7 @@ def test_mistake(tmp_path: Path, record: object, what: str, column: str, mend: s
 
 def test_all_bad_lines_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "BLOCK", 30)
-    monkeypatch.setattr(lines.BadLines, "SHOWN", 2)
+    monkeypatch.setattr(lines, "SHOWN", 2)
     smallest(tmp_path, *[b"x"] * 50, ITEM)
     with pytest.raises(CatalogError, match="50 lines are no JSON objects") as caught:
         readers.read(tmp_path, "auto")
