@@ -8,11 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mufin_model import config
-from mufin_model.catalog import ingest
 from mufin_model.catalog.faults import gathered
 from mufin_model.cli import app
-from mufin_model.errors import CatalogError, MufinError, SettingError, SeveralErrors
+from mufin_model.errors import CatalogError, SettingError, SeveralErrors
 
 from .conftest import Tiny
 from .samples import lf, mm_amazon, xc
@@ -23,17 +21,8 @@ from .test_mistakes import MISTAKES, pairs
 
 def faults(tiny: Tiny, *overrides: str) -> list[str]:
     """What the check tells, in its order."""
-    settings = config.load(tiny.workspace.params, "demo", ["ingest.image_size=16", *overrides])
     before = outside(tiny.workspace)
-    try:
-        ingest.check(tiny.workspace, "demo", settings)
-    except SeveralErrors as several:
-        found: list[MufinError] = several.errors
-        assert len(found) > 1
-    except MufinError as error:
-        found = [error]
-    else:
-        found = []
+    found = tiny.check(*overrides)
     assert outside(tiny.workspace) == before
     assert not tiny.workspace.path("demo", "raw_descriptors").exists()
     assert all(error.where and error.mend for error in found)

@@ -58,8 +58,9 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def survives(tiny: Tiny, *overrides: str) -> bool:
-    """Whether ingest accepted the catalogue; what it left has been read whole."""
+    """Whether ingest accepted the catalogue; what it left has been read whole. Its check alone agrees."""
     before = outside(tiny.workspace)
+    told = tiny.check("ingest.bad_images=drop", *overrides)
     try:
         catalog = tiny.ingest("ingest.bad_images=drop", *overrides)
     except MufinError as error:
@@ -67,7 +68,9 @@ def survives(tiny: Tiny, *overrides: str) -> bool:
     else:
         fault = None
     assert outside(tiny.workspace) == before
+    assert (fault is None) == (told == [])
     if fault is not None:
+        assert str(fault) in map(str, told)
         assert fault.what, fault
         assert fault.where, fault
         assert fault.mend, fault
