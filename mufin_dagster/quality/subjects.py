@@ -240,7 +240,7 @@ def _placed(workspace: Workspace, commit: str, name: str, folder: Path) -> Path:
         raise CatalogError(
             f"commit {commit[:10]} has no catalogue of {name}",
             where=pointer(name),
-            mend=f"`mufin data history {name}` lists the versions that have",
+            mend=f"`mufin data history -d {name}` lists the versions that have",
         )
     held = f"data/{name}/{CATALOG}"
     found = ensure(workspace, commit, [held])
