@@ -3,6 +3,8 @@
     python -m benchmarks.scale                                     # 300K items, 300K labels, 5M links, 1M images
     python -m benchmarks.scale --items 30000 --labels 30000 --links 500000 --images 100000
     python -m benchmarks.scale --only formats --rows 20000         # a sample of every format
+    python -m benchmarks.scale --only csv                          # of one of them
+    python -m benchmarks.scale --only tables                       # the large tables read and checked, in three formats
     python -m benchmarks.scale --only catalogs PATH PATH           # catalogues that are there
     python -m benchmarks.scale --only large --keep FOLDER          # keeps what was generated, and takes it up again
 
@@ -27,7 +29,9 @@ from mufin_model import config
 from mufin_model.artefacts import Workspace, read_json
 
 REPOSITORY = Path(__file__).parents[1]
-FORMATS = ("xc", "mm_amazon", "lf", "polyvore", "a2q")
+FORMATS = ("csv", "jsonl", "xc", "mm_amazon", "lf", "polyvore", "a2q")
+TABLES = ("generic", "csv", "jsonl")
+"""Formats of the generic tables."""
 HEAD = (
     "| catalogue | items | labels | links | images | ingest | peak | suite | peak |\n"
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -37,7 +41,7 @@ HEAD = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("catalogs", type=Path, nargs="*", help="folders of catalogues to measure too")
-    parser.add_argument("--only", choices=("large", "formats", "catalogs"))
+    parser.add_argument("--only", choices=("large", "formats", "tables", "catalogs", *FORMATS))
     parser.add_argument("--items", type=int, default=300_000)
     parser.add_argument("--labels", type=int, default=300_000)
     parser.add_argument("--links", type=int, default=5_000_000)
@@ -51,7 +55,8 @@ def main() -> None:
         STEPS[step](Workspace(Path(root)), name, told)
         return
     names = ["large"] if told.only in (None, "large") else []
-    names += FORMATS if told.only in (None, "formats") else []
+    names += FORMATS if told.only in (None, "formats") else [name for name in FORMATS if name == told.only]
+    names += [f"tables_{name}" for name in TABLES] if told.only in (None, "tables") else []
     names += [path.resolve().name for path in told.catalogs]
     with tempfile.TemporaryDirectory() as temporary:
         root = (told.keep or Path(temporary)).resolve()
@@ -67,6 +72,8 @@ def measure(workspace: Workspace, name: str) -> str:
     """Write a catalogue where there is none yet, ingest it, judge it: its row of the table."""
     if not workspace.catalog(name).exists():
         run(workspace.root, "write", name)
+    if name.startswith("tables_"):
+        return f"| {name} | | | | | " + " | ".join(run(workspace.root, "read", name)) + " | | |"
     cells = [figure for step in ("ingest", "suite") for figure in run(workspace.root, step, name)]
     told = read_json(workspace.path(name, "raw_descriptors") / "summary.json")
     counts = [told["items"], told["labels"], sum(told["links"].values()), told["image_paths"]]
@@ -98,7 +105,11 @@ def write(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
     elif name in FORMATS:
         scale_formats.write(folder, name, told.rows)
     else:
-        scale_large.write(folder, scale_large.Sizes(told.items, told.labels, told.links, told.images))
+        sizes = scale_large.Sizes(told.items, told.labels, told.links, told.images)
+        if name == "large":
+            scale_large.write(folder, sizes)
+        else:
+            scale_large.write_tables(folder, sizes, name.removeprefix("tables_"))
 
 
 def ingest(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
@@ -106,6 +117,13 @@ def ingest(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
     from mufin_model.catalog import ingest
 
     ingest.run(workspace, name, config.load(workspace.params, name, []))
+
+
+def read(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
+    """What `mufin add` looks at: the tables, and no picture."""
+    from mufin_model.catalog import readers, schema
+
+    schema.check(readers.read(workspace.catalog(name), "auto"))
 
 
 def suite(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
@@ -120,6 +138,7 @@ def suite(workspace: Workspace, name: str, told: argparse.Namespace) -> None:
 STEPS: dict[str, Callable[[Workspace, str, argparse.Namespace], None]] = {
     "write": write,
     "ingest": ingest,
+    "read": read,
     "suite": suite,
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from catalog.samples import a2q, lf, mm_amazon, polyvore, xc  # type: ignore[import-not-found]
+from catalog.samples import a2q, csv, jsonl, lf, mm_amazon, polyvore, xc  # type: ignore[import-not-found]
 from catalog.samples.content import Content  # type: ignore[import-not-found]
 
 LINKS = 8
@@ -23,6 +23,8 @@ OUTFIT = 5
 def write(folder: Path, name: str, rows: int) -> None:
     """A catalogue in the format of that name, of some `rows` items."""
     writers: dict[str, Callable[[], None]] = {
+        "csv": lambda: csv.write(folder, content(rows)),
+        "jsonl": lambda: jsonl.write(folder, content(rows)),
         "xc": lambda: xc.write(folder, content(rows)),
         "mm_amazon": lambda: mm_amazon.write(folder, content(rows)),
         "lf": lambda: lf.write(folder, content(rows), contents=True),
@@ -46,7 +48,7 @@ def content(rows: int, seed: int = 0) -> Any:
         for side in ("train", "test")
     }
     return Content(
-        uids={side: [f"{side[0].upper()}{row:08d}" for row in range(size)] for side, size in sizes.items()},
+        uids={side: [f"{side[:2].upper()}{row:08d}" for row in range(size)] for side, size in sizes.items()},
         titles={side: _titles(rng, size) for side, size in sizes.items()},
         links=linked,
         filters={side: [(row, labels[0]) for row, labels in enumerate(linked[side][:100])] for side in linked},

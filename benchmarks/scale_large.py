@@ -32,10 +32,28 @@ class Sizes:
     images: int
 
 
-def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
+def write_tables(folder: Path, sizes: Sizes, kind: str) -> None:
+    """The tables alone, in the format `kind`; the pictures that they name are nowhere."""
+    _tables(folder, sizes, np.random.default_rng(0))
+    for file in folder.glob("*.parquet") if kind != "generic" else ():
+        table = pl.read_parquet(file)
+        if kind == "jsonl":
+            table.write_ndjson(file.with_suffix(".jsonl"))
+        else:
+            lists = [name for name, dtype in table.schema.items() if dtype == pl.List(pl.String)]
+            table.with_columns(pl.col(lists).list.join(";")).write_csv(file.with_suffix(".csv"))
+        file.unlink()
+
+
+def write(folder: Path, sizes: Sizes) -> None:
     """The catalogue. Each label has an image as long as they last, and the items share the rest evenly."""
+    rng = np.random.default_rng(0)
+    _images(folder / FILE, rng, _tables(folder, sizes, rng))
+
+
+def _tables(folder: Path, sizes: Sizes, rng: np.random.Generator) -> pl.Series:
+    """Write the tables; gives the image paths."""
     folder.mkdir()
-    rng = np.random.default_rng(seed)
     of_labels = min(sizes.labels, sizes.images // 3)
     paths = pl.Series([f"images/{number:07d}.jpg" for number in range(sizes.images)])
     ids = {
@@ -50,7 +68,7 @@ def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
         table = table.join(bags.cast({"row": pl.UInt32}), on="row", how="left", maintain_order="left").drop("row")
         table.write_parquet(folder / f"{name}.parquet")
     _links(folder, rng, ids, sizes.links)
-    _images(folder / FILE, rng, paths)
+    return paths
 
 
 def _texts(rng: np.random.Generator, count: int) -> list[str]:

@@ -160,7 +160,10 @@ def validate(
     datasets: Datasets = None,
     catalog: Annotated[Path | None, typer.Option(help="A catalogue's folder, in any format, ours or not.")] = None,
     rev: Annotated[str | None, typer.Option(help="The catalogues of a version: any name of a git commit.")] = None,
-    strict: Annotated[bool, typer.Option(help="A warning fails too, with exit code 1.")] = False,
+    encode: Annotated[
+        bool, typer.Option("--encode", help="Run the backbones over what is ingested; judge the vectors too.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning fails too, with exit code 1.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="JUnit XML.")] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="The result; docs/ci.md has its schema.")] = None,
     report: Annotated[
@@ -174,7 +177,7 @@ def validate(
     """Judge the data: exit code 0, 1 (warnings, with --strict) or 2 (a blocking expectation failed)."""
     from mufin_dagster.quality.command import Wanted, validate_command
 
-    wanted = Wanted(datasets or [], catalog, rev, strict, overrides or [], junit, json, report, data_docs)
+    wanted = Wanted(datasets or [], catalog, rev, strict, overrides or [], encode, junit, json, report, data_docs)
     raise typer.Exit(validate_command(wanted))
 
 

@@ -19,8 +19,9 @@ import polars as pl
 import pyarrow as pa
 
 from mufin_dagster.data_objects import ensure
-from mufin_dagster.data_versions import DESCRIPTORS
+from mufin_dagster.data_versions import DESCRIPTORS, hashes
 from mufin_dagster.drift import psi_of_frequencies, psi_of_values
+from mufin_dagster.versioning import VersioningError
 from mufin_model.artefacts import Workspace
 from mufin_model.catalog.image_store import INDEX, digest
 from mufin_model.catalog.links import ragged
@@ -78,9 +79,16 @@ def snapshot(workspace: Workspace, dataset: str, commit: str | None) -> Snapshot
 
     Raises:
         ArtefactError: it was not ingested here.
-        CacheError: the version has no raw_descriptors, or they are damaged or nowhere.
+        VersioningError: the version has no raw_descriptors of it.
+        CacheError: they are damaged or nowhere.
     """
     folder = f"data/{dataset}/{DESCRIPTORS}"
+    if commit is not None and hashes(workspace.root, commit, dataset)[1] is None:
+        raise VersioningError(
+            f"commit {commit[:10]} has no {DESCRIPTORS} of {dataset}",
+            where="dvc.lock",
+            mend=f"`mufin data history -d {dataset}` lists the versions that have",
+        )
     names = [f"{folder}/{name}.parquet" for name in (*TABLES, "links")] + [f"{folder}/images/{INDEX}"]
 
     def locate(paths: Sequence[str]) -> list[Path]:

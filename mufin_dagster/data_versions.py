@@ -117,7 +117,7 @@ def history(workspace: Workspace, dataset: str) -> list[Version]:
     found = []
     for line in told.splitlines():
         hash_, date, message = line.split("\t", 2)
-        found.append(Version(hash_, date, message, *_hashes(workspace.root, hash_, dataset)))
+        found.append(Version(hash_, date, message, *hashes(workspace.root, hash_, dataset)))
     before = [*found[1:], None][: len(found)]
     return [
         version
@@ -148,7 +148,9 @@ def _refuse_stale(workspace: Workspace, name: str) -> None:
         )
 
 
-def _hashes(root: Path, commit: str, dataset: str) -> tuple[str | None, str | None]:
+def hashes(root: Path, commit: str, dataset: str) -> tuple[str | None, str | None]:
+    """DVC's hashes of the catalogue and of raw_descriptors in a commit; None for what it has not."""
+
     def first(entry: Any) -> str | None:
         return str(entry["outs"][0]["md5"]) if entry and entry.get("outs") else None
 

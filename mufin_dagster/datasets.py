@@ -26,7 +26,7 @@ def add(workspace: Workspace, name: str, path: Path, replace: bool = False) -> N
 
     Raises:
         DatasetError: the name is taken or not allowed.
-        CatalogError: there is nothing at `path`, or it breaks a rule of the catalogue.
+        CatalogError: there is nothing at `path`, or it breaks a rule of the catalogue; SeveralErrors: several.
         DiskError: there is no room for it.
         VersioningError: DVC refused it. Whatever fails, nothing is left behind and the earlier catalogue stays.
     """
@@ -103,6 +103,8 @@ def _free(workspace: Workspace, name: str) -> None:
 def _check(workspace: Workspace, path: Path) -> None:
     """The checks that `mufin ingest` begins with, before gigabytes are copied."""
     from mufin_model.catalog import distrust, readers, schema
+    from mufin_model.catalog.faults import gathered
 
     distrust.survey(path)
-    schema.check(readers.read(path, str(read(workspace.params)["ingest"]["format"])))
+    with gathered():
+        schema.check(readers.read(path, str(read(workspace.params)["ingest"]["format"])))

@@ -97,6 +97,15 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
         workspace.used(dataset, NOUNS[verb], figures)
 
 
+def check_catalog(dataset: str, overrides: list[str] | None = None) -> None:
+    """Load the settings and look at all that `ingest` reads."""
+    from mufin_model import config
+    from mufin_model.catalog import ingest
+
+    workspace = Workspace.find()
+    ingest.check(workspace, dataset, config.load(workspace.params, dataset, overrides or []))
+
+
 def _add(verb: str, text: str) -> None:
     @app.command(verb, help=f"{text} Leaves {NOUNS[verb]}.")
     @guarded
@@ -104,8 +113,24 @@ def _add(verb: str, text: str) -> None:
         run_stage(verb, dataset, overrides)
 
 
+def _add_ingest(verb: str, text: str) -> None:
+    @app.command(verb, help=f"{text} Leaves {NOUNS[verb]}.")
+    @guarded
+    def stage(
+        dataset: Dataset,
+        overrides: Overrides = None,
+        check: Annotated[
+            bool, typer.Option("--check", help="Only look, at every image too, and tell all that is wrong at once.")
+        ] = False,
+    ) -> None:
+        if check:
+            check_catalog(dataset, overrides)
+        else:
+            run_stage(verb, dataset, overrides)
+
+
 for _verb, (_, _text) in LIBRARY.items():
-    _add(_verb, _text)
+    (_add_ingest if _verb == "ingest" else _add)(_verb, _text)
 
 for _command in (commands.releases, commands.serve):
     app.command(rich_help_panel=RELEASED)(guarded(_command))

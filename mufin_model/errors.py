@@ -57,6 +57,27 @@ class ImageError(MufinError):
     """An image is missing or does not decode."""
 
 
+class SeveralErrors(MufinError):
+    """Several faults at once, each told in full.
+
+    Args:
+        errors: two or more.
+    """
+
+    def __init__(self, errors: Sequence[MufinError]) -> None:
+        self.errors = list(errors)
+        first = self.errors[0]
+        super().__init__(
+            f"{len(self.errors)} faults", where=first.where, rows=[error.what for error in self.errors], mend=first.mend
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.errors), f"{len(self.errors)} faults in all"])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.errors,)
+
+
 class SettingError(MufinError):
     """A setting is unknown or out of range."""
 

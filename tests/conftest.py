@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # No test may wait for a network that is not there.
@@ -20,6 +21,10 @@ from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.cli import LIBRARY
 from mufin_model.config import Settings
+
+# Hypothesis would fail a test for being slow where other processes have the cores.
+hypothesis.settings.register_profile("mufin", deadline=None)
+hypothesis.settings.load_profile("mufin")
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SMALL = (

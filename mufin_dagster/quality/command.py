@@ -35,6 +35,7 @@ class Wanted:
         rev: judge the catalogues of this version.
         strict: a warning fails too.
         overrides: of the settings by which a catalogue is ingested.
+        encode: run the backbones over what is ingested, and judge the vectors too.
         junit: JUnit XML; None: not written. So too `json` and `data_docs`.
         json: the result.
         report: the page; None: at REPORT.
@@ -46,6 +47,7 @@ class Wanted:
     rev: str | None = None
     strict: bool = False
     overrides: Sequence[str] = ()
+    encode: bool = False
     junit: Path | None = None
     json: Path | None = None
     report: Path | None = None
@@ -83,17 +85,17 @@ def _judge(workspace: Workspace, wanted: Wanted) -> Result:
     if wanted.catalog is not None and len(wanted.datasets) > 1:
         raise SettingError("a catalogue is one dataset's", where="--dataset", mend="give it once, or not at all")
     docs = DataDocs(wanted.data_docs) if wanted.data_docs else None
-    keep = docs.keep if docs else None
+    how = subjects.How(wanted.overrides, wanted.encode, docs.keep if docs else None)
     if wanted.catalog is not None:
         subject = f"catalogue {wanted.catalog}"
         dataset = next(iter(wanted.datasets), None)
-        judged = subjects.folder(workspace, wanted.catalog, dataset, wanted.overrides, keep)
+        judged = subjects.folder(workspace, wanted.catalog, dataset, how)
     elif wanted.rev is not None:
         subject = f"revision {wanted.rev}"
-        judged = subjects.revision(workspace, wanted.rev, wanted.datasets, wanted.overrides, keep)
+        judged = subjects.revision(workspace, wanted.rev, wanted.datasets, how)
     else:
         subject = "the project's datasets"
-        judged = subjects.project(workspace, wanted.datasets, wanted.overrides, keep)
+        judged = subjects.project(workspace, wanted.datasets, how)
     if docs:
         docs.close()
     return Result.of(subject, judged.suites, judged.faults, judged.portraits, wanted.strict)

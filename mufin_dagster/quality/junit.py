@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from mufin_dagster.quality.result import Expectation, Fault, Result, Suite
@@ -19,8 +20,8 @@ def junit(result: Result) -> bytes:
     what was found.
     """
     root = ElementTree.Element("testsuites", name="mufin validate")
-    for fault in result.faults:
-        _fault(root, fault, result.strict)
+    for dataset in dict.fromkeys(fault.dataset for fault in result.faults):
+        _faults(root, [fault for fault in result.faults if fault.dataset == dataset], result.strict)
     for suite in result.suites:
         _suite(root, suite, result.strict)
     totals = {name: sum(int(one.get(name, "0")) for one in root) for name in ("tests", "failures", "errors")}
@@ -58,18 +59,27 @@ def _suite(root: ElementTree.Element, suite: Suite, strict: bool) -> None:
             ElementTree.SubElement(case, "system-out").text = f"warning: {_clean(one.description)}\n{_text(one)}"
 
 
-def _fault(root: ElementTree.Element, fault: Fault, strict: bool) -> None:
-    fails = fault.severity == CRITICAL or strict
+def _faults(root: ElementTree.Element, faults: Sequence[Fault], strict: bool) -> None:
+    """The faults of one dataset; views tell cases apart by their names."""
+    failing = [fault for fault in faults if fault.severity == CRITICAL or strict]
     element = ElementTree.SubElement(
-        root, "testsuite", name=f"{fault.dataset}.ingest", tests="1", failures="0", errors=str(int(fails)), time="0"
+        root,
+        "testsuite",
+        name=f"{faults[0].dataset}.ingest",
+        tests=str(len(faults)),
+        failures="0",
+        errors=str(len(failing)),
+        time="0",
     )
-    case = ElementTree.SubElement(element, "testcase", classname=f"mufin.{fault.dataset}", name="ingest", time="0")
-    lines = "\n".join(line for line in (fault.where, *fault.rows, fault.mend) if line)
-    if fails:
-        told = ElementTree.SubElement(case, "error", message=_clean(fault.what), type=fault.kind)
-        told.text = _clean(lines)
-    else:
-        ElementTree.SubElement(case, "system-out").text = _clean(f"warning: {fault.what}\n{lines}")
+    for number, fault in enumerate(faults, 1):
+        name = "ingest" if len(faults) == 1 else f"ingest, fault {number}"
+        case = ElementTree.SubElement(element, "testcase", classname=f"mufin.{fault.dataset}", name=name, time="0")
+        lines = "\n".join(line for line in (fault.where, *fault.rows, fault.mend) if line)
+        if fault in failing:
+            told = ElementTree.SubElement(case, "error", message=_clean(fault.what), type=fault.kind)
+            told.text = _clean(lines)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(f"warning: {fault.what}\n{lines}")
 
 
 def _fails(one: Expectation, strict: bool) -> bool:

@@ -104,11 +104,13 @@ def _headline(result: Result) -> str:
 def _sentence(result: Result) -> str:
     """The verdict's reason."""
     held = f"{result.passed:,} expectation{_s(result.passed)} hold{'' if result.passed != 1 else 's'}"
-    faults = sum(fault.severity == CRITICAL for fault in result.faults)
-    failures = result.failures - faults
+    faults = [fault.dataset for fault in result.faults if fault.severity == CRITICAL]
+    failures = result.failures - len(faults)
     parts = []
     if faults:
-        parts.append(f"{faults} catalogue{_s(faults)} could not be ingested")
+        refused = len(set(faults))
+        reasons = f", for {len(faults)} reasons" if len(faults) > refused else ""
+        parts.append(f"{refused} catalogue{_s(refused)} could not be ingested{reasons}")
     if failures:
         parts.append(f"{failures} blocking expectation{_s(failures)} failed")
     if result.warnings:

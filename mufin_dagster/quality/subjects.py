@@ -24,13 +24,28 @@ from mufin_dagster.quality import result, rules
 from mufin_dagster.quality.result import Fault, Portrait, Suite
 from mufin_model import config
 from mufin_model.artefacts import CATALOG, NOUNS, Workspace
-from mufin_model.errors import ArtefactError, CatalogError, DatasetError, MufinError
+from mufin_model.errors import ArtefactError, CatalogError, DatasetError, MufinError, SeveralErrors
 
 RAW = NOUNS["ingest"]
 RELEASED = NOUNS["release"]
 
 Keep = Callable[[str, str, str, Any], None]
 """Is given dataset, artefact, table and Great Expectations' own report of each table."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How a catalogue is judged.
+
+    Attributes:
+        overrides: of the settings by which it is ingested, as `ingest.format=xc`.
+        encode: run the backbones over it too, and judge the vectors.
+        keep: is given Great Expectations' own reports.
+    """
+
+    overrides: Sequence[str] = ()
+    encode: bool = False
+    keep: Keep | None = None
 
 
 @dataclass
@@ -42,9 +57,7 @@ class Judged:
     portraits: list[Portrait] = field(default_factory=list)
 
 
-def project(
-    workspace: Workspace, datasets: Sequence[str], overrides: Sequence[str] = (), keep: Keep | None = None
-) -> Judged:
+def project(workspace: Workspace, datasets: Sequence[str], how: How) -> Judged:
     """Every artefact there is of the project's datasets; of one without any, its catalogue.
 
     Raises:
@@ -54,10 +67,10 @@ def project(
     judged = Judged()
     for name in known(workspace.params, datasets):
         if any(workspace.path(name, noun).is_dir() for noun in rules.nouns()):
-            _artefacts(judged, workspace, name, keep)
+            _artefacts(judged, workspace, name, how.keep)
         elif workspace.catalog(name).is_dir():
             shown = f"data/{name}/{CATALOG}"
-            _ingested(judged, workspace, name, workspace.catalog(name), shown, workspace.params, overrides, keep)
+            _ingested(judged, workspace, name, workspace.catalog(name), shown, workspace.params, how)
         else:
             error = ArtefactError(
                 "there is nothing to judge yet: no catalogue and no artefact",
@@ -72,17 +85,14 @@ def project(
     return judged
 
 
-def folder(
-    workspace: Workspace, path: Path, dataset: str | None, overrides: Sequence[str] = (), keep: Keep | None = None
-) -> Judged:
+def folder(workspace: Workspace, path: Path, dataset: str | None, how: How) -> Judged:
     """A catalogue that need not be the project's.
 
     Args:
         workspace: the project, whose settings count.
         path: the catalogue, in any format that is read.
         dataset: judged as the next version of this one: with its settings, and for drift against its release.
-        overrides: of settings, as `ingest.format=xc`.
-        keep: is given Great Expectations' own reports.
+        how: to judge it.
 
     Raises:
         CatalogError: there is no such folder.
@@ -94,17 +104,11 @@ def folder(
         known(workspace.params, [dataset])
     judged = Judged()
     name = dataset or re.sub(r"\W+", "_", path.resolve().name).strip("_") or CATALOG
-    _ingested(judged, workspace, name, path, str(path), workspace.params, overrides, keep)
+    _ingested(judged, workspace, name, path, str(path), workspace.params, how)
     return judged
 
 
-def revision(
-    workspace: Workspace,
-    rev: str,
-    datasets: Sequence[str],
-    overrides: Sequence[str] = (),
-    keep: Keep | None = None,
-) -> Judged:
+def revision(workspace: Workspace, rev: str, datasets: Sequence[str], how: How) -> Judged:
     """The catalogues of a version, by its settings, for drift against the present release.
 
     Raises:
@@ -125,7 +129,7 @@ def revision(
                 judged.faults.append(result.fault(name, error))
             else:
                 shown = f"data/{name}/{CATALOG}"
-                _ingested(judged, workspace, name, catalog, shown, params, overrides, keep)
+                _ingested(judged, workspace, name, catalog, shown, params, how)
                 shutil.rmtree(catalog)
     return judged
 
@@ -170,17 +174,11 @@ def _artefacts(judged: Judged, workspace: Workspace, name: str, keep: Keep | Non
 
 
 def _ingested(
-    judged: Judged,
-    workspace: Workspace,
-    name: str,
-    catalog: Path,
-    shown: str,
-    params: Path,
-    overrides: Sequence[str],
-    keep: Keep | None,
+    judged: Judged, workspace: Workspace, name: str, catalog: Path, shown: str, params: Path, how: How
 ) -> None:
     """Ingest a catalogue into a temporary place and judge what it leaves; errors call the catalogue `shown`."""
     from mufin_model.catalog import ingest
+    from mufin_model.catalog.faults import gathered
 
     with _temporary(workspace) as root:
         place = Workspace(root)
@@ -190,17 +188,24 @@ def _ingested(
         if (released := workspace.path(name, RELEASED)).is_dir():
             place.path(name, RELEASED).symlink_to(released.resolve())
         try:
-            # What is held out is drawn anew: an earlier split lies with the dataset, which this need not be.
-            settings = config.load(place.params, name, [*overrides, "ingest.keep_split=false"])
-            ingest.run(place, name, settings)
+            # An earlier split and earlier weights lie with the dataset, which this need not be.
+            anew = ["ingest.keep_split=false", "encode.keep_weights=false"]
+            settings = config.load(place.params, name, [*how.overrides, *anew])
+            with gathered():
+                ingest.run(place, name, settings)
+            if how.encode:
+                from mufin_model.encoders import encode  # and with it torch
+
+                encode.run(place, name, settings)
         except (Exception, pl.exceptions.PanicException) as error:  # whatever a catalogue brings about is its result
-            told = result.fault(name, error).model_dump_json()
-            # The catalogue is known by its own place, not by the temporary one.
-            for at in (place.catalog(name), catalog.resolve()):
-                told = told.replace(json.dumps(str(at))[1:-1], json.dumps(shown)[1:-1])
-            judged.faults.append(Fault.model_validate_json(told))
+            for one in error.errors if isinstance(error, SeveralErrors) else [error]:
+                told = result.fault(name, one).model_dump_json()
+                # The catalogue is known by its own place, not by the temporary one.
+                for at in (place.catalog(name), catalog.resolve()):
+                    told = told.replace(json.dumps(str(at))[1:-1], json.dumps(shown)[1:-1])
+                judged.faults.append(Fault.model_validate_json(told))
             return
-        _artefacts(judged, place, name, keep)
+        _artefacts(judged, place, name, how.keep)
 
 
 def _only(params: Path, name: str) -> str:
@@ -235,7 +240,7 @@ def _placed(workspace: Workspace, commit: str, name: str, folder: Path) -> Path:
         raise CatalogError(
             f"commit {commit[:10]} has no catalogue of {name}",
             where=pointer(name),
-            mend=f"`mufin data history {name}` lists the versions that have",
+            mend=f"`mufin data history -d {name}` lists the versions that have",
         )
     held = f"data/{name}/{CATALOG}"
     found = ensure(workspace, commit, [held])

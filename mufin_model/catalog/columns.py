@@ -8,9 +8,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import partial
 
 import polars as pl
 
+from mufin_model.catalog.faults import all_of, apart
 from mufin_model.errors import CatalogError
 
 IMAGES = pl.List(pl.String)
@@ -31,6 +33,8 @@ COLUMNS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
 OPTIONAL_COLUMNS = {("items", "split"), ("labels", "image_paths"), ("zeroshot_labels", "image_paths")}
 REQUIRED = ("items", "labels", "train", "test")
 """The tables that every catalogue has."""
+DESCRIBED = ("items", "labels", "zeroshot_labels")
+"""The tables whose rows have ids, texts and images."""
 
 MAX_ID = 1_000
 """Characters of an id or an image path at most; file systems know no longer names, and reports show them."""
@@ -55,20 +59,19 @@ def conform(table: pl.DataFrame, name: str, file: str) -> pl.DataFrame:
     Raises:
         CatalogError: a column is missing, of a type that does not convert without loss, or unfolds into gigabytes.
     """
-    series = []
-    for column, dtype in COLUMNS[name].items():
-        if column not in table.columns:
-            if (name, column) not in OPTIONAL_COLUMNS:
-                raise _missing_column(table, column, file)
-            if column == "image_paths":
-                series.append(pl.Series(column, [[]] * table.height, dtype=IMAGES))
-            continue
-        series.append(_cast(table[column], dtype, file))
-    frame = pl.DataFrame(series)
+    wanted = {
+        column: dtype
+        for column, dtype in COLUMNS[name].items()
+        if column in table.columns or (name, column) not in OPTIONAL_COLUMNS
+    }
+    series = all_of({column: partial(_column, table, column, dtype, file) for column, dtype in wanted.items()})
+    frame = pl.DataFrame(list(series.values()))
     if "text" in frame.columns:
         frame = frame.with_columns(pl.col("text").fill_null(""))
     if "image_paths" in frame.columns:
         frame = frame.with_columns(pl.col("image_paths").fill_null([]).list.drop_nulls())
+    elif "image_paths" in COLUMNS[name]:
+        frame = frame.with_columns(pl.lit([], IMAGES).alias("image_paths"))
     return frame
 
 
@@ -94,45 +97,37 @@ def check_ids(table: pl.DataFrame, file: str) -> None:
     """
     ids, where = table["id"], f"{file}, column id"
     empty = ids.fill_null("").str.strip_chars() == ""
-    if empty.any():
-        raise CatalogError(
-            f"{empty.sum():,} rows have no id",
-            where=where,
-            rows=offending(table, empty, *(column for column in ("id", "text") if column in table.columns)),
-            mend="give each row an id, or remove it",
-        )
+    what, shown = f"{empty.sum():,} rows have no id", [column for column in ("id", "text") if column in table.columns]
+    refuse(table, empty, shown, what, where, "give each row an id, or remove it")
     long = ids.str.len_chars() > MAX_ID
-    if long.any():
-        raise CatalogError(
-            f"{long.sum():,} ids have more than {MAX_ID:,} characters",
-            where=where,
-            rows=offending(table, long, "id"),
-            mend="shorten them here and in the links",
-        )
+    what = f"{long.sum():,} ids have more than {MAX_ID:,} characters"
+    refuse(table, long, ["id"], what, where, "shorten them here and in the links")
     unseen = ids.str.contains(_UNSEEN)
-    if unseen.any():
-        raise CatalogError(
-            f"{unseen.sum():,} ids hold line ends, control characters or direction marks",
-            where=where,
-            rows=offending(table, unseen, "id"),
-            mend="remove them here and in the links",
-        )
-    twice = ids.is_duplicated()
-    if twice.any():
-        raise CatalogError(
-            f"{ids.filter(twice).n_unique():,} ids occur more than once",
-            where=where,
-            rows=offending(table, twice, "id"),
-            mend="keep one row for each id",
-        )
+    what = f"{unseen.sum():,} ids hold line ends, control characters or direction marks"
+    refuse(table, unseen, ["id"], what, where, "remove them here and in the links")
+    twice = ids.is_duplicated() & ~empty
+    what = f"{ids.filter(twice).n_unique():,} ids occur more than once"
+    refuse(table, twice, ["id"], what, where, "keep one row for each id")
     long = table["image_paths"].list.eval(pl.element().str.len_chars() > MAX_ID).list.any().fill_null(False)
-    if long.any():
-        raise CatalogError(
-            f"{long.sum():,} rows have image paths of more than {MAX_ID:,} characters",
-            where=f"{file}, column image_paths",
-            rows=offending(table, long, "id"),
-            mend="shorten them",
-        )
+    what = f"{long.sum():,} rows have image paths of more than {MAX_ID:,} characters"
+    refuse(table, long, ["id"], what, f"{file}, column image_paths", "shorten them")
+
+
+def refuse(table: pl.DataFrame, bad: pl.Series, shown: Iterable[str], what: str, where: str, mend: str) -> None:
+    """Go on only where no row is bad, or faults are gathered.
+
+    Args:
+        table: the rows.
+        bad: true where one is; nulls are not.
+        shown: columns that the error tells of them.
+        what, where, mend: of the error.
+
+    Raises:
+        CatalogError: a row is bad.
+    """
+    if bad.any():
+        with apart():
+            raise CatalogError(what, where=where, rows=offending(table, bad, *shown), mend=mend)
 
 
 def offending(frame: pl.DataFrame, bad: pl.Series, *columns: str) -> list[str]:
@@ -150,6 +145,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     match = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.5)
     match += [name for name in lowered if word.lower() in re.split(r"[^a-z0-9]+", name)]  # item_id for id
     return lowered[match[0]] if match else None
+
+
+def _column(table: pl.DataFrame, column: str, dtype: pl.DataType | type[pl.DataType], file: str) -> pl.Series:
+    if column not in table.columns:
+        raise _missing_column(table, column, file)
+    return _cast(table[column], dtype, file)
 
 
 def _missing_column(table: pl.DataFrame, column: str, file: str) -> CatalogError:

@@ -6,6 +6,7 @@ docs/bad-input.md lists what becomes of each kind of bad input.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,12 +37,19 @@ def reading(file: Path | str, kind: str = "Parquet") -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        reason = " ".join(str(error).split())[:300]
         raise CatalogError(
-            f"no readable {kind} file: {reason or type(error).__name__}",
+            f"no readable {kind} file: {in_words(error)}",
             where=str(file),
             mend=f"write it again, as {kind}",
         ) from error
+
+
+def in_words(error: BaseException) -> str:
+    """A decoder's words in one line, without what differs from run to run."""
+    if isinstance(error, pl.exceptions.PanicException):
+        return "damaged where its decoder looks for no damage"  # its words are about itself
+    told = re.sub(r"<.* at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))
+    return told[:300] or type(error).__name__
 
 
 def open_parquet(file: Path) -> pq.ParquetFile:

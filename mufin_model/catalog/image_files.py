@@ -8,11 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mufin_model.catalog.columns import offending
+from mufin_model.catalog.columns import DESCRIBED, refuse
 from mufin_model.catalog.distrust import read_inside
 from mufin_model.catalog.packed import FILE, PackedImages
 from mufin_model.catalog.schema import ImageSource
-from mufin_model.errors import CatalogError
 
 OUTSIDE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
 """A path that is absolute or climbs out of the folder."""
@@ -44,7 +43,7 @@ def images(folder: Path, tables: dict[str, pl.DataFrame], files: dict[str, str])
     packed = folder / FILE
     if packed.exists():
         return PackedImages(packed)
-    for name in ("items", "labels", "zeroshot_labels"):
+    for name in DESCRIBED:
         if name in tables:
             _refuse_outside(tables[name], files[name])
     return ImageFiles(folder)
@@ -54,10 +53,7 @@ def _refuse_outside(table: pl.DataFrame, file: str) -> None:
     if table.schema.get("image_paths") != pl.List(pl.String):
         return  # no paths, or a wrong type, which the schema's check names
     outside = table["image_paths"].list.eval(pl.element().str.contains(OUTSIDE)).list.any().fill_null(False)
-    if outside.any():
-        raise CatalogError(
-            f"{outside.sum():,} rows have image paths outside the catalogue",
-            where=f"{file}, column image_paths",
-            rows=offending(table, outside, *(c for c in ("id", "image_paths") if c in table.columns)),
-            mend="put the images below the catalogue's folder and name them relative to it",
-        )
+    what, where = f"{outside.sum():,} rows have image paths outside the catalogue", f"{file}, column image_paths"
+    shown = [column for column in ("id", "image_paths") if column in table.columns]
+    mend = "put the images below the catalogue's folder and name them relative to it"
+    refuse(table, outside, shown, what, where, mend)

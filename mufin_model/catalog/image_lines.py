@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
-from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, refuse_bomb
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, in_words, refuse_bomb
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 
@@ -113,7 +113,7 @@ def read_offsets(file: Path, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
     except CatalogError:
         raise
     except Exception as error:  # a damaged header raises anything
-        raise _no_matrix(file, str(error) or type(error).__name__) from error
+        raise _no_matrix(file, in_words(error)) from error
     if kind not in (b"csr", "csr"):
         raise _no_matrix(file, f"its format is {kind!r}, not csr")
     if any(array.ndim != 1 for array in (bounds, values, columns)) or height < 0:

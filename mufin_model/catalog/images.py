@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mufin_model.catalog.distrust import MAX_IMAGE_BYTES
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, in_words
 from mufin_model.catalog.image_store import ImageWriter
 from mufin_model.catalog.schema import ImageSource
 from mufin_model.progress import track
@@ -66,6 +65,15 @@ def write(folder: Path, source: ImageSource, paths: Iterable[str], size: int) ->
             else:
                 rows[path] = store.add(data)
     return Written(rows, bad, len(store))
+
+
+def bad(source: ImageSource, paths: Iterable[str], size: int) -> dict[str, str]:
+    """Path and reason of each image that `write` could not write; nothing is written."""
+    distinct = list(dict.fromkeys(paths))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        encoded = _encode_all(source.stream(distinct), size)
+        return {path: reason for path, _, reason in track(encoded, "images", total=len(distinct)) if reason}
 
 
 def thumbnail(data: bytes, size: int) -> Image.Image:
@@ -149,5 +157,4 @@ def _reason(error: Exception) -> str:
         return "needs more memory than there is"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    # Decoders tell it each in their own words, some with the file object's address, which differs from run to run.
-    return re.sub(r"<.* at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))[:200] or type(error).__name__
+    return in_words(error)

@@ -1,6 +1,7 @@
 """Stage `ingest`: a catalogue checked, split and stored so that every later stage reads it fast.
 
     mufin ingest --dataset demo
+    mufin ingest --dataset demo --check      # all that is wrong with it, told at once; leaves nothing
 
 Reads data/<dataset>/catalog/ in any format of `readers`; leaves raw_descriptors:
 items.parquet, labels.parquet, links.parquet, filters.parquet, images/ (image_store), summary.json, and
@@ -11,7 +12,9 @@ Equal input and seed give equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,12 @@ import polars as pl
 
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog import images, readers, schema
+from mufin_model.catalog.faults import apart, gathered
 from mufin_model.catalog.links import restrict
 from mufin_model.catalog.split import hold_out
 from mufin_model.catalog.vectors import FILE
 from mufin_model.config import Settings
-from mufin_model.errors import ImageError
+from mufin_model.errors import ImageError, MufinError
 from mufin_model.progress import say
 
 ROWS = {"path": pl.String, "images": pl.UInt32}
@@ -41,14 +45,12 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     wanted = settings.ingest
     source = readers.read(workspace.catalog(dataset), wanted.format)
     tables = schema.check(source)
-    held = _held_before(workspace.read(dataset, "raw_descriptors")) if wanted.keep_split else {}
-    items, links = _hold_out(tables, wanted.validation_fraction, settings.seed, held)
+    items, links = _hold_out(workspace, dataset, settings, tables)
+    paths = _distinct([items["image_paths"], tables.labels["image_paths"]])
     with workspace.write(dataset, "raw_descriptors") as folder:
-        paths = pl.concat([items["image_paths"], tables.labels["image_paths"]])
-        distinct = paths.explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True).to_list()
-        written = images.write(folder / "images", source.images, distinct, wanted.image_size)
+        written = images.write(folder / "images", source.images, paths, wanted.image_size)
         if written.bad and wanted.bad_images == "refuse":
-            raise _bad_images(written.bad, items, tables.labels, source)
+            raise _bad_images(written.bad, source)
         items = _with_images(items, written.rows)
         labels = _with_images(tables.labels, written.rows)
         _write(folder, "items", items.select("id", "text", "images", "split"))
@@ -61,12 +63,57 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         if source.questions is not None:
             summary["questions"] = source.questions.write(folder, items["id"])
         write_json(folder / "summary.json", summary)
-    say(
-        f"{dataset}: {items.height:,} items, {summary['seen_labels']:,} labels"
-        f" (+{summary['zero_shot_labels']:,} zero-shot), {links.height:,} links, {written.stored:,} images"
-        + (f", {len(written.bad):,} bad images dropped" if written.bad else "")
-        + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
-    )
+    say(f"{dataset}: {_told(tables, links)}, {written.stored:,} images" + _changed(len(written.bad), tables))
+
+
+def check(workspace: Workspace, dataset: str, settings: Settings) -> None:
+    """Look at all that `run` reads, every image included, and write nothing.
+
+    Raises:
+        MufinError: what `run` would raise; SeveralErrors where more than that is wrong.
+    """
+    wanted = settings.ingest
+    with gathered():
+        source = readers.read(workspace.catalog(dataset), wanted.format)
+        with apart():
+            tables = schema.check(source)
+            _, links = _hold_out(workspace, dataset, settings, tables)
+        paths = _distinct(table["image_paths"] for _, table in _described(source))
+        bad = images.bad(source.images, paths, wanted.image_size)
+        with apart():
+            if bad and wanted.bad_images == "refuse":
+                raise _bad_images(bad, source)
+        with apart():
+            if source.vectors is not None:
+                rows = {path: row for row, path in enumerate(path for path in paths if path not in bad)}
+                source.vectors.write(Path(os.devnull), rows, len(rows))
+    found = f"{_told(tables, links)}, {len(paths) - len(bad):,} image paths"
+    say(f"{dataset}: nothing is wrong with it: {found}" + _changed(len(bad), tables))
+
+
+def _told(tables: schema.Tables, links: pl.DataFrame) -> str:
+    unseen = int(tables.labels["zero_shot"].sum())
+    seen = tables.labels.height - unseen
+    return f"{tables.items.height:,} items, {seen:,} labels (+{unseen:,} zero-shot), {links.height:,} links"
+
+
+def _changed(bad: int, tables: schema.Tables) -> str:
+    dropped = f", {bad:,} bad images dropped" if bad else ""
+    return dropped + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
+
+
+def _described(source: schema.Source) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The tables with image paths, by name, but for those with a fault in their columns: the check tells of it."""
+    for name in schema.DESCRIBED:
+        if name in source.tables:
+            with suppress(MufinError):
+                yield name, schema.conform(source.tables[name], name, source.files.get(name, name))
+
+
+def _distinct(bags: Iterable[pl.Series]) -> list[str]:
+    """The paths of all bags, in the order of their first appearance."""
+    paths = pl.concat([pl.Series("image_paths", [], dtype=pl.List(pl.String)), *bags])
+    return paths.explode(empty_as_null=False, keep_nulls=False).unique(maintain_order=True).to_list()
 
 
 def _held_before(folder: Path) -> dict[str, bool]:
@@ -76,12 +123,15 @@ def _held_before(folder: Path) -> dict[str, bool]:
 
 
 def _hold_out(
-    tables: schema.Tables, fraction: float, seed: int, before: Mapping[str, bool]
+    workspace: Workspace, dataset: str, settings: Settings, tables: schema.Tables
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Items and links with the split 'val' in them; items `before` are held out if they were."""
+    """Items and links with the split 'val' in them; with ingest.keep_split, items are held out if they were before."""
+    wanted = settings.ingest
+    before = _held_before(workspace.read(dataset, "raw_descriptors")) if wanted.keep_split else {}
     train = tables.links.filter(pl.col("split") == "train")
     fresh = train.filter(~tables.items["id"].is_in(list(before)).gather(train["item"]))
-    drawn = hold_out(restrict(fresh, np.arange(tables.items.height), range(tables.labels.height)), fraction, seed)
+    linking = restrict(fresh, np.arange(tables.items.height), range(tables.labels.height))
+    drawn = hold_out(linking, wanted.validation_fraction, settings.seed)
     again = pl.Series([before.get(id_, False) for id_ in tables.items["id"]], dtype=pl.Boolean)
     linked = tables.items.select(pl.int_range(pl.len()).is_in(train["item"].unique().to_list())).to_series()
     held = pl.Series(drawn) | (again & linked)
@@ -147,16 +197,11 @@ def _summary(
     }
 
 
-def _bad_images(bad: dict[str, str], items: pl.DataFrame, labels: pl.DataFrame, source: schema.Source) -> ImageError:
+def _bad_images(bad: dict[str, str], source: schema.Source) -> ImageError:
     """The error that lists all bad images, each with the first row that names it."""
     owners: dict[str, str] = {}
     first = ""
-    n_seen = int((~labels["zero_shot"]).sum())
-    for name, table in (
-        ("items", items),
-        ("labels", labels.head(n_seen)),
-        ("zeroshot_labels", labels.tail(labels.height - n_seen)),
-    ):
+    for name, table in _described(source):
         file = source.files.get(name, name)
         flat = table.with_row_index("row").select("row", "id", path="image_paths")
         flat = flat.explode("path", empty_as_null=False, keep_nulls=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from mufin_model.catalog.distrust import in_words
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 
@@ -56,12 +57,16 @@ def entries(file: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Iterato
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
     except (OSError, ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        reason = " ".join(str(error).split())[:200]
         raise CatalogError(
-            f"no readable JSON: {reason}",
+            f"no readable JSON: {in_words(error)}",
             where=f"{file}, entry {number:,}",
             mend="copy or download it again",
         ) from error
+
+
+def whole(text: str) -> str:
+    """The text without lone surrogates, which JSON can write but no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class _Text:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from mufin_model.catalog.distrust import refuse_bomb
+from mufin_model.catalog.faults import apart, settle
 from mufin_model.errors import CatalogError
 
 BLOCK = 8 * 2**20
 """Bytes read at once."""
+SHOWN = 1000
+"""Offending lines that an error collects."""
+CHARACTERS = 80
+"""Of each of these."""
 MAX_LINE = 64 * 2**20
 """Bytes of a line at most: a few gzipped kilobytes can unfold into gigabytes of one."""
 
@@ -57,7 +63,9 @@ def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
         ) from error
 
 
-def fault(file: Path, what: str, lines: Iterable[tuple[int, object]], mend: str = "mend these lines") -> CatalogError:
+def fault(
+    file: Path, what: str, lines: Iterable[tuple[int, object]], mend: str = "mend these lines", column: str = ""
+) -> CatalogError:
     """The error that shows the offending lines.
 
     Args:
@@ -65,10 +73,55 @@ def fault(file: Path, what: str, lines: Iterable[tuple[int, object]], mend: str 
         what: the fault in one sentence.
         lines: their numbers, counted from 1, and contents.
         mend: what to do.
+        column: that the fault is in, where it is in one.
     """
+    where = f"{file}, column {column}" if column else str(file)
     return CatalogError(
-        what, where=str(file), rows=[f"line {number:,}: {_shown(line)}" for number, line in lines], mend=mend
+        what, where=where, rows=[f"line {number:,}: {_shown(line)}" for number, line in lines], mend=mend
     )
+
+
+class BadLines:
+    """The offending lines of one file by what is wrong with them, so that an error counts them all.
+
+    Args:
+        file: where they are.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.lines: dict[tuple[str, str, str], list[tuple[int, object]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def add(self, number: int, line: bytes | str, what: str, column: str = "", mend: str = "mend these lines") -> None:
+        """Note a line.
+
+        Args:
+            number: of the line, counted from 1.
+            line: its content.
+            what: the fault, as what follows "3 lines".
+            column, mend: as in `fault`.
+        """
+        kind = (what, column, mend)
+        self.counts[kind] += 1
+        if self.counts[kind] <= SHOWN:
+            self.lines.setdefault(kind, []).append((number, line[: CHARACTERS + 1]))
+
+    def refuse(self) -> None:
+        """Go on only where no line was noted.
+
+        Raises:
+            CatalogError: of the first fault; of each, where they are gathered.
+        """
+        for (what, column, mend), count in self.counts.items():
+            with apart():
+                lines = self.lines[what, column, mend]
+                raise fault(self.file, f"{count:,} lines {what}", lines, mend, column)
+        if self:
+            settle()
 
 
 def refuse_no_file(file: Path) -> None:
@@ -83,7 +136,7 @@ def refuse_no_file(file: Path) -> None:
 
 def _shown(line: object) -> str:
     text = line.decode("latin-1") if isinstance(line, bytes) else str(line)
-    return repr(text[:80]) + ("…" if len(text) > 80 else "")
+    return repr(text[:CHARACTERS]) + ("…" if len(text) > CHARACTERS else "")
 
 
 def _open(file: Path) -> BinaryIO:

@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES, MAX_ID
+from mufin_model.catalog.faults import apart
+from mufin_model.catalog.lines import SHOWN
 from mufin_model.catalog.schema import ImageSource, Source
-from mufin_model.catalog.sparse_text import SHOWN, Pairs
+from mufin_model.catalog.sparse_text import Pairs
 from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
 
@@ -77,13 +79,14 @@ def assemble(
         for name, pairs in ((side.name, linked), (f"filter_{side.name}", removed)):
             if pairs is None:
                 continue
-            _check(pairs, side, labels)
-            tables[name] = pl.DataFrame(
-                {
-                    "item_id": items["id"].gather(pl.Series(pairs.rows) + first),
-                    "label_id": label_table["id"].gather(pl.Series(pairs.columns)),
-                }
-            )
+            with apart():
+                _check(pairs, side, labels)
+                tables[name] = pl.DataFrame(
+                    {
+                        "item_id": items["id"].gather(pl.Series(pairs.rows) + first),
+                        "label_id": label_table["id"].gather(pl.Series(pairs.columns)),
+                    }
+                )
             files[name] = str(pairs.file)
         first += side.table.height
     return Source(tables, images, files, vectors=vectors)

@@ -13,12 +13,34 @@ from typing import Protocol
 
 import polars as pl
 
-from mufin_model.catalog.columns import COLUMNS, REQUIRED, check_ids, clean_texts, conform, nearest, offending
+from mufin_model.catalog.columns import (
+    COLUMNS,
+    DESCRIBED,
+    REQUIRED,
+    check_ids,
+    clean_texts,
+    conform,
+    nearest,
+    offending,
+    refuse,
+)
+from mufin_model.catalog.faults import apart, settle
 from mufin_model.catalog.outfits import Questions
 from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
 
-__all__ = ["COLUMNS", "REQUIRED", "ImageSource", "Source", "Tables", "check", "nearest", "offending"]
+__all__ = [
+    "COLUMNS",
+    "DESCRIBED",
+    "REQUIRED",
+    "ImageSource",
+    "Source",
+    "Tables",
+    "check",
+    "conform",
+    "nearest",
+    "offending",
+]
 
 
 class ImageSource(Protocol):
@@ -75,32 +97,23 @@ def check(source: Source) -> Tables:
     Raises:
         CatalogError: the first rule that is broken.
     """
-    tables = {name: conform(table, name, _file(source, name)) for name, table in source.tables.items()}
+    tables: dict[str, pl.DataFrame] = {}
     cleaned = 0
-    for name in ("items", "labels", "zeroshot_labels"):
-        if name in tables:
-            check_ids(tables[name], _file(source, name))
-            tables[name], changed = clean_texts(tables[name])
-            cleaned += changed
+    for name, table in source.tables.items():
+        with apart():
+            tables[name] = conform(table, name, _file(source, name))
+            if name in DESCRIBED:
+                check_ids(tables[name], _file(source, name))
+                tables[name], changed = clean_texts(tables[name])
+                cleaned += changed
+    # A table that could not be read is not there, where faults are gathered; the links' rules need all with ids.
+    if not {"items", "labels", *(name for name in DESCRIBED if name in source.files)} <= tables.keys():
+        settle()
     items, labels = tables["items"], _all_labels(tables, source)
-    item_rows, label_rows = _numbered(items, "item"), _numbered(labels, "label")
-    n_seen = tables["labels"].height
-    pairs: dict[str, pl.DataFrame] = {}
-    for name in ("train", "test", "test_zeroshot", "filter_train", "filter_test"):
-        if name in tables:
-            if name in ("train", "test"):
-                allowed = label_rows.filter(pl.col("label") < n_seen)
-            else:
-                allowed = label_rows.filter(pl.col("label") >= n_seen) if name == "test_zeroshot" else label_rows
-            pairs[name] = _resolve(tables[name], _file(source, name), item_rows, allowed, source, name)
-    for name in ("train", "test"):
-        if pairs[name].is_empty():
-            raise CatalogError(
-                f"the {name} split is empty",
-                where=_file(source, name),
-                mend=f"give at least one {name} item a label",
-            )
-    items = _split(items, pairs, source)
+    pairs = _pairs(tables, items, labels, source)
+    if "train" in pairs and "test" in pairs:
+        items = _split(items, pairs, source)
+    settle()
     links = [
         pairs[name].with_columns(split=pl.lit(split))
         for name, split in (("train", "train"), ("test", "test"), ("test_zeroshot", "zero_shot"))
@@ -129,43 +142,61 @@ def _all_labels(tables: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame
             raise CatalogError(
                 "there are zero-shot links but no zero-shot labels",
                 where=_file(source, "test_zeroshot"),
-                mend="add zeroshot_labels.parquet, or remove this file",
+                mend="add the table zeroshot_labels, or remove this file",
             )
         return seen
     unseen = tables["zeroshot_labels"].with_columns(zero_shot=pl.lit(True))
     both = unseen["id"].is_in(seen["id"].implode())
-    if both.any():
-        raise CatalogError(
-            f"{both.sum():,} labels are both seen and zero-shot",
-            where=f"{_file(source, 'zeroshot_labels')}, column id",
-            rows=offending(unseen, both, "id"),
-            mend=f"remove them here or from {_file(source, 'labels')}",
-        )
+    what, where = f"{both.sum():,} labels are both seen and zero-shot", f"{_file(source, 'zeroshot_labels')}, column id"
+    refuse(unseen, both, ["id"], what, where, f"remove them here or from {_file(source, 'labels')}")
     return pl.concat([seen, unseen])
 
 
+def _pairs(
+    tables: dict[str, pl.DataFrame], items: pl.DataFrame, labels: pl.DataFrame, source: Source
+) -> dict[str, pl.DataFrame]:
+    """Each table of links by row: item u32, label u32."""
+    item_rows, label_rows = _numbered(items, "item"), _numbered(labels, "label")
+    seen, unseen = pl.col("label") < tables["labels"].height, pl.col("label") >= tables["labels"].height
+    allowed = {
+        "train": seen,
+        "test": seen,
+        "test_zeroshot": unseen,
+        "filter_train": pl.lit(True),
+        "filter_test": pl.lit(True),
+    }
+    pairs: dict[str, pl.DataFrame] = {}
+    for name, which in allowed.items():
+        if name in tables:
+            with apart():
+                rows = _resolve(tables[name], item_rows, label_rows.filter(which), source, name)
+                if tables[name].is_empty() and name in ("train", "test"):
+                    raise CatalogError(
+                        f"the {name} split is empty",
+                        where=_file(source, name),
+                        mend=f"give at least one {name} item a label",
+                    )
+                pairs[name] = rows
+    return pairs
+
+
 def _numbered(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    return table.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(name), pl.col("id").alias(f"{name}_id"))
+    numbered = table.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(name), pl.col("id").alias(f"{name}_id"))
+    return numbered.unique(f"{name}_id", keep="first")  # ids that occur twice have been told of
 
 
-def _resolve(
-    links: pl.DataFrame, file: str, items: pl.DataFrame, labels: pl.DataFrame, source: Source, name: str
-) -> pl.DataFrame:
-    """Links by row: item u32, label u32."""
+def _resolve(links: pl.DataFrame, items: pl.DataFrame, labels: pl.DataFrame, source: Source, name: str) -> pl.DataFrame:
     rows = links.join(items, on="item_id", how="left", maintain_order="left")
     rows = rows.join(labels, on="label_id", how="left", maintain_order="left")
     of_label = "zeroshot_labels" if name == "test_zeroshot" else "labels"
     for column, of in (("item", "items"), ("label", of_label)):
         unknown = rows[column].is_null()
-        if unknown.any():
-            ids = links.filter(unknown)[f"{column}_id"].n_unique()
-            raise CatalogError(
-                f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids",
-                where=f"{file}, column {column}_id",
-                rows=offending(links, unknown, "item_id", "label_id"),
-                mend=f"add these ids to {_file(source, of)}, or remove the links",
-            )
-    return rows.select("item", "label")
+        ids = links.filter(unknown)[f"{column}_id"].n_unique()
+        what = f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids"
+        where = f"{_file(source, name)}, column {column}_id"
+        mend = f"add these ids to {_file(source, of)}, or remove the links"
+        refuse(links, unknown, ["item_id", "label_id"], what, where, mend)
+    return rows.select("item", "label").drop_nulls()
 
 
 def _split(items: pl.DataFrame, pairs: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame:
@@ -175,26 +206,17 @@ def _split(items: pl.DataFrame, pairs: dict[str, pl.DataFrame], source: Source) 
     tested = [pairs[name]["item"] for name in ("test", "test_zeroshot") if name in pairs]
     in_test = row.is_in(pl.concat(tested).unique().implode())
     if "split" in items.columns:
-        wrong = ~items["split"].is_in(["train", "test"]).fill_null(False)
-        if wrong.any():
-            raise CatalogError(
-                f"{wrong.sum():,} items are of no known split",
-                where=f"{_file(source, 'items')}, column split",
-                rows=offending(items, wrong, "id", "split"),
-                mend="write 'train' or 'test', or remove the column (the links then tell)",
-            )
         split = items["split"]
+        wrong = ~split.is_in(["train", "test"]).fill_null(False)
+        what, where = f"{wrong.sum():,} items are of no known split", f"{_file(source, 'items')}, column split"
+        mend = "write 'train' or 'test', or remove the column (the links then tell)"
+        refuse(items, wrong, ["id", "split"], what, where, mend)
     else:
         # An item without any link can still lend its text and images to training.
         split = pl.select(pl.when(in_test).then(pl.lit("test")).otherwise(pl.lit("train"))).to_series()
     for name, linked, other in (("train", in_train, "test"), ("test", in_test, "train")):
-        leak = linked & (split == other)
-        if leak.any():
-            file = _file(source, name)
-            raise CatalogError(
-                f"{leak.sum():,} {other} items have links in the {name} split",
-                where=f"{file}, column item_id",
-                rows=offending(items, leak, "id"),
-                mend=f"remove their links from {file}, or make them {name} items",
-            )
+        leak, file = linked & (split == other), _file(source, name)
+        what = f"{leak.sum():,} {other} items have links in the {name} split"
+        mend = f"remove their links from {file}, or make them {name} items"
+        refuse(items, leak, ["id"], what, f"{file}, column item_id", mend)
     return items.with_columns(split.alias("split"))

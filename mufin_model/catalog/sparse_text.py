@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.errors import CatalogError
 
 ENCODING = "latin-1"
 """Of every text file: it decodes any bytes, so that lines stay in step with rows."""
 LARGEST = 2**32 - 1
 """Rows and columns at most."""
-SHOWN = 1000
-"""Offending lines that an error collects."""
 
 Rows = npt.NDArray[np.uint32]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, nearest
-from mufin_model.catalog.faults import apart, settle
+from mufin_model.catalog.faults import apart
 from mufin_model.catalog.image_files import images
 from mufin_model.catalog.schema import Source
 from mufin_model.errors import CatalogError
@@ -19,13 +19,17 @@ def any_table(folder: Path, suffixes: Sequence[str]) -> bool:
     return any((folder / f"{name}{suffix}").is_file() for name in REQUIRED for suffix in suffixes)
 
 
-def find(folder: Path, suffixes: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Path]:
-    """The file of each table that is there.
+def suffix(file: Path) -> str:
+    """All that follows the table's name: .csv.gz"""
+    return file.name[file.name.index(".") :]
+
+
+def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The file of each table that is there; where faults are gathered, a required one may be missing.
 
     Args:
         folder: the catalogue.
         suffixes: those that the format knows, the usual one first.
-        optional: required tables that may be missing after all.
 
     Raises:
         CatalogError: a required table is missing, or there are two files of one.
@@ -43,15 +47,14 @@ def find(folder: Path, suffixes: Sequence[str], optional: Sequence[str] = ()) ->
                 )
         if files:
             found[name] = files[0]
-        elif name in REQUIRED and name not in optional:
+        elif name in REQUIRED:
             with apart():
                 raise _missing(folder, f"{name}{suffixes[0]}")
-    settle()
     return found
 
 
 def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Each table by `read(name, file)`.
+    """Each table by `read(name, file)`; without the damaged ones, where faults are gathered.
 
     Raises:
         CatalogError: one of them is damaged.
@@ -60,8 +63,34 @@ def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) 
     for name, file in files.items():
         with apart():
             tables[name] = read(name, file)
-    settle()
     return tables
+
+
+class Names:
+    """The columns that a file turns out to have.
+
+    Args:
+        wanted: those asked for; of the others the first MOST are kept, for an error to tell where one is missing.
+    """
+
+    MOST = 100
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self.wanted = list(wanted)
+        self.found: dict[str, None] = {}
+
+    def add(self, names: Iterable[str]) -> None:
+        """Note the columns of a row, or of all."""
+        for name in names:
+            if name not in self.found and (len(self.found) < self.MOST or name in self.wanted):
+                self.found[name] = None
+
+    def told(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The table without the columns that the file has not, and with those not asked for, as nulls."""
+        if not self.found:
+            return table  # without rows, where rows name the columns
+        rest = [pl.lit(None).alias(name) for name in self.found if name not in self.wanted]
+        return table.select(*(name for name in self.wanted if name in self.found), *rest)
 
 
 def assembled(folder: Path, files: dict[str, Path], tables: dict[str, pl.DataFrame]) -> Source:

@@ -17,6 +17,7 @@ import polars as pl
 from PIL import Image
 
 from mufin_model.arrays import read_array
+from mufin_model.catalog.distrust import in_words
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 from mufin_model.progress import track
@@ -154,7 +155,7 @@ def open_vectors(file: Path) -> Vectors:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
     except Exception as error:  # a damaged header raises anything
         raise CatalogError(
-            f"no readable array of numbers: {str(error)[:300] or type(error).__name__}",
+            f"no readable array of numbers: {in_words(error)}",
             where=str(file),
             mend="write it with numpy.save",
         ) from error

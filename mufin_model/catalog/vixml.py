@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
+from mufin_model.catalog.distrust import in_words
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.catalog.vectors import ImageVectors, open_vectors
 from mufin_model.errors import CatalogError
@@ -98,7 +99,7 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
     except Exception as error:  # a damaged header raises anything, and so do instructions in a wrong order
         raise CatalogError(
-            f"no readable map of images: {str(error)[:300] or type(error).__name__}",
+            f"no readable map of images: {in_words(error)}",
             where=str(file),
             mend="save whole numbers [rows, images at most], -1 where there is none, with numpy.save",
         ) from error

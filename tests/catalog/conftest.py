@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mufin_model import config
 from mufin_model.artefacts import Workspace
 from mufin_model.catalog import ingest
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.errors import MufinError, SeveralErrors
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 PATHS = pl.List(pl.String)
@@ -50,9 +52,21 @@ class Tiny:
             (self.folder / path).write_bytes(data)
 
     def ingest(self, *overrides: str) -> Catalog:
-        settings = config.load(self.workspace.params, "demo", ["ingest.image_size=16", *overrides])
-        ingest.run(self.workspace, "demo", settings)
+        ingest.run(self.workspace, "demo", self.settings(overrides))
         return Catalog.load(self.workspace.read("demo", "raw_descriptors"))
+
+    def check(self, *overrides: str) -> list[MufinError]:
+        """What `mufin ingest --check` tells."""
+        try:
+            ingest.check(self.workspace, "demo", self.settings(overrides))
+        except SeveralErrors as several:
+            return several.errors
+        except MufinError as error:
+            return [error]
+        return []
+
+    def settings(self, overrides: Iterable[str]) -> config.Settings:
+        return config.load(self.workspace.params, "demo", ["ingest.image_size=16", *overrides])
 
 
 @pytest.fixture

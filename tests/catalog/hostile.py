@@ -6,6 +6,7 @@ or, where `got` begins with ACCEPTED, a rule, which `seen` holds against the cat
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.lines import BLOCK, MAX_LINE
 
 from .conftest import Tiny
 
@@ -66,6 +68,64 @@ def bytes_of(name: str, change: Callable[[bytes], bytes]) -> Spoil:
         file.write_bytes(change(file.read_bytes()))
 
     return spoil
+
+
+def as_text(suffix: str, write: Callable[[pl.DataFrame, Path], object], tiny: Tiny) -> None:
+    """The catalogue's tables written by `write` in place of Parquet."""
+    for name, frame in tiny.tables.items():
+        (tiny.folder / f"{name}.parquet").unlink()
+        write(frame, tiny.folder / f"{name}{suffix}")
+
+
+def csv(change: Callable[[bytes], bytes], *names: str, packed: bool = False) -> Spoil:
+    """The catalogue as CSV, the files of some tables changed; these gzipped where `packed`, before the change."""
+
+    def write(frame: pl.DataFrame, file: Path) -> None:
+        lists = [column for column, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
+        frame.with_columns(pl.col(lists).list.join(";")).write_csv(file)
+
+    def spoil(tiny: Tiny) -> None:
+        as_text(".csv", write, tiny)
+        for name in names or ("items",):
+            file = tiny.folder / f"{name}.csv"
+            data = file.read_bytes()
+            if packed:
+                file.unlink()
+                file, data = file.with_suffix(".csv.gz"), gzip.compress(data)
+            file.write_bytes(change(data))
+
+    return spoil
+
+
+def jsonl(change: Callable[[bytes], bytes], name: str = "items") -> Spoil:
+    """The catalogue as JSON Lines, one table's file changed."""
+
+    def spoil(tiny: Tiny) -> None:
+        as_text(".jsonl", pl.DataFrame.write_ndjson, tiny)
+        file = tiny.folder / f"{name}.jsonl"
+        file.write_bytes(change(file.read_bytes()))
+
+    return spoil
+
+
+def beside(name: str) -> Spoil:
+    """A further file in the folder."""
+    return lambda tiny: (tiny.folder / name).write_bytes(b"id")  # type: ignore[return-value]
+
+
+def long_line(data: bytes) -> bytes:
+    """Some kilobytes of gzip in which a line is longer than any is read."""
+    return gzip.compress(bytes(MAX_LINE + 2 * BLOCK))
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    """The bytes with the first `old`, which must be there, as `new`."""
+
+    def change(data: bytes) -> bytes:
+        assert old in data
+        return data.replace(old, new, 1)
+
+    return change
 
 
 def arrow(name: str, make: Callable[[pa.Table], pa.Table], **options: object) -> Spoil:

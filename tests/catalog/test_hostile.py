@@ -57,12 +57,15 @@ def test_case(spoilt: Tiny, case: Case) -> None:
     case.spoil(spoilt)
     before = outside(spoilt.workspace)
     if case.got.startswith(ACCEPTED):
+        assert spoilt.check() == []
         assert case.seen(spoilt.ingest())
     else:
+        checked = spoilt.check()
         with pytest.raises(MufinError) as caught:
             spoilt.ingest()
         error = caught.value
         assert fits(case.got, told(error)), told(error)
+        assert str(error) in map(str, checked)
         assert error.where.startswith(str(spoilt.folder))
         assert error.mend
         shown = str(error)

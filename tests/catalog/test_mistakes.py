@@ -85,7 +85,7 @@ MISTAKES = {
         "1 labels are both", "zeroshot_labels", "id", "row 0: id='c'", "labels.parquet",
     ),
     "zero-shot links without labels": (
-        drop("zeroshot_labels"), "no zero-shot labels", "test_zeroshot", "", "", "add zeroshot_labels.parquet",
+        drop("zeroshot_labels"), "no zero-shot labels", "test_zeroshot", "", "", "add the table zeroshot_labels",
     ),
     "train empty": (put("train", pairs()), "train split is empty", "train", "", "", "at least one train item"),
     "test empty": (put("test", pairs()), "test split is empty", "test", "", "", "at least one test item"),

@@ -22,7 +22,7 @@ from mufin_model.artefacts import Workspace
 from mufin_model.catalog import synthetic
 from tests.conftest import PARAMS
 
-from .artefacts import BAD, DATASET, RAW
+from .artefacts import BAD, DATASET, ENC, RAW
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "validate.schema.json"
 WRITE = "MUFIN_WRITE_DOCS"
@@ -137,6 +137,17 @@ def test_a_folder(drawn: Path, workspace: Workspace, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("settings")
+def test_a_folder_and_the_vectors_of_it(drawn: Path, tmp_path: Path) -> None:
+    """The backbones need no training; weights that the project keeps are not asked for."""
+    small = ["encode.image_backbone=handmade", "encode.text_width=32", "encode.text_layers=1", "encode.text_heads=2"]
+    overrides = [*small, "encode.keep_weights=true"]
+    assert validate_command(Wanted(catalog=drawn, encode=True, overrides=overrides, json=tmp_path / "r.json")) == 0
+    told = Result.model_validate_json((tmp_path / "r.json").read_text())
+    assert [suite.artefact for suite in told.suites] == [RAW, ENC]
+    assert len(told.suites[1].expectations) == len(of(ENC))
+
+
+@pytest.mark.usefixtures("settings")
 def test_what_cannot_be_ingested_is_a_result(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -150,12 +161,15 @@ def test_what_cannot_be_ingested_is_a_result(drawn: Path, tmp_path: Path, capsys
     assert validate_command(Wanted(catalog=bad, **files)) == 2
     assert "unknown item ids" in capsys.readouterr().out
     told = Result.model_validate_json(files["json"].read_text())
-    (fault,) = told.faults
-    assert fault.kind == "CatalogError"
-    assert fault.where == f"{bad}/train.parquet, column item_id"
-    assert "nowhere" in fault.rows[0]
-    assert ElementTree.parse(files["junit"]).getroot().get("errors") == "1"
+    for fault, column in zip(told.faults, ("item_id", "label_id"), strict=True):  # all faults, not the first alone
+        assert fault.kind == "CatalogError"
+        assert fault.where == f"{bad}/train.parquet, column {column}"
+        assert "nowhere" in fault.rows[0]
+    root = ElementTree.parse(files["junit"]).getroot()
+    assert root.get("errors") == "2"
+    assert [case.get("name") for case in root.iter("testcase")] == ["ingest, fault 1", "ingest, fault 2"]
     page = files["report"].read_text()
+    assert "1 catalogue could not be ingested, for 2 reasons." in page
     assert "&lt;b&gt;nowhere" in page
     assert "<b>nowhere" not in page
 

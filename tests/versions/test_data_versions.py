@@ -101,5 +101,8 @@ def test_an_override_or_a_name_that_is_unknown(shop: Shop) -> None:
     assert not shop.git("status", "--porcelain")
     with pytest.raises(DatasetError, match="no dataset named"):
         commit(shop.workspace, "x", ["shopp"])
+    (before,) = shop.git("rev-list", "--max-parents=0", "HEAD").split()
+    with pytest.raises(VersioningError, match=f"commit {before[:10]} has no raw_descriptors of shop"):
+        data_diff.snapshot(shop.workspace, "shop", before)
     with pytest.raises(VersioningError, match="git rev-parse failed"):
         restore(shop.workspace, "nothing")

@@ -24,11 +24,11 @@ def read(folder: Path, format: str) -> Source:
 
     Args:
         folder: the catalogue.
-        format: a name from `formats()`, or 'auto' for the first that recognises the folder.
+        format: a name from `formats()`, or 'auto' for the one that recognises the folder.
 
     Raises:
         SettingError: there is no such format.
-        CatalogError: the folder is missing, of no known format, or broken.
+        CatalogError: the folder is missing, of no known format or of several, or broken.
     """
     if format != "auto" and format not in formats():
         near = nearest(format, formats())
@@ -42,14 +42,22 @@ def read(folder: Path, format: str) -> Source:
         raise CatalogError("there is no catalogue", where=str(folder), mend="put the catalogue's files there")
     if format != "auto":
         return _module(format).read(folder)
-    for name in formats():
-        if _module(name).recognises(folder):
-            return _module(name).read(folder)
+    known = [name for name in formats() if _module(name).recognises(folder)]
+    if len(known) == 1:
+        return _module(known[0]).read(folder)
+    there = f"found: {', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}"
+    if known:
+        raise CatalogError(
+            f"the catalogue may be of {len(known)} formats: {', '.join(known)}",
+            where=str(folder),
+            rows=[there],
+            mend="keep the files of one, or name it: ingest.format",
+        )
     raise CatalogError(
         "the catalogue is of no known format",
         where=str(folder),
-        rows=[f"found: {', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}"],
-        mend="write items.parquet, labels.parquet, train.parquet and test.parquet (data/README.md shows them)",
+        rows=[there],
+        mend="write the tables items, labels, train and test, as .csv, .jsonl or .parquet (data/README.md shows them)",
     )
 
 

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES, nearest
+from mufin_model.catalog.faults import all_of, apart, settle
 from mufin_model.catalog.image_files import ImageFiles
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError
 
 FILES = ("ads", "clicks_train", "clicks_test")
@@ -42,9 +43,11 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or damaged, or a line is not as the first one says.
     """
     files = {name: _file(folder, name) for name in FILES}
-    ads = pl.concat([pl.DataFrame(schema=AD), *_ads(files["ads"])])
-    train, queries = _clicks(files["clicks_train"])
-    test, asked = _clicks(files["clicks_test"])
+    with apart():
+        ads = pl.concat([pl.DataFrame(schema=AD), *_ads(files["ads"])])
+    clicks = all_of({name: partial(_clicks, files[name]) for name in FILES[1:]})
+    settle()
+    (train, queries), (test, asked) = clicks.values()
     seen = test["label_id"].is_in(queries["id"].implode())
     tables = {
         "items": ads,

@@ -18,12 +18,14 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.faults import apart, settle
 from mufin_model.catalog.image_files import ImageFiles
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.json_entries import whole
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.numbered import Side, assemble
 from mufin_model.catalog.readers.xc import read_filters
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import LARGEST, SHOWN, Pairs
+from mufin_model.catalog.sparse_text import LARGEST, Pairs
 from mufin_model.catalog.vectors import Patterns
 
 FILES = {"train": "trn.json.gz", "test": "tst.json.gz", "label": "lbl.json.gz"}
@@ -46,8 +48,14 @@ def read(folder: Path) -> Source:
     links: dict[str, Pairs] = {}
     for name in ("label", "train", "test"):
         file = folder / FILES[name]
-        table, pairs = _read(file, sides["label"].table.height if name != "label" else None)
-        sides[name], links[name] = Side(name, file, table), pairs
+        with apart():
+            labels = sides.get("label")
+            # Without the labels' number nothing could be said of the other files' targets.
+            table, pairs = _read(file, None if name == "label" or labels is None else labels.table.height)
+            sides[name], links[name] = Side(name, file, table), pairs
+    with apart():
+        filters = read_filters(folder)
+    settle()
     vectors = vixml.read(folder, {name: side.table.height for name, side in sides.items()})
     if vectors is not None:
         sides = {name: Side(name, side.file, side.table, vectors[1][name]) for name, side in sides.items()}
@@ -56,7 +64,7 @@ def read(folder: Path) -> Source:
         sides["test"],
         sides["label"],
         (links["train"], links["test"]),
-        read_filters(folder),
+        filters,
         ImageFiles(folder) if vectors is None else Patterns(),
         None if vectors is None else vectors[0],
     )
@@ -117,12 +125,7 @@ def _record(line: bytes, n_labels: int | None) -> tuple[str | None, str, list[in
         raise ValueError("title and content are not text")
     text = " ".join(part[:MAX_CHARS].strip() for part in parts).strip()[:MAX_CHARS]
     targets = [] if n_labels is None else _targets(record, n_labels)
-    return (None if uid in (None, "") else _whole(str(uid))), _whole(text), targets
-
-
-def _whole(text: str) -> str:
-    """The text without lone surrogates, which JSON can write but no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return (None if uid in (None, "") else whole(str(uid))), whole(text), targets
 
 
 def _targets(record: dict[str, Any], n_labels: int) -> list[int]:

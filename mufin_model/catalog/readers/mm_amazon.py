@@ -10,13 +10,14 @@ img.urls.txt and BOW/ are not needed.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from mufin_model.catalog.faults import all_of, apart, settle
 from mufin_model.catalog.image_lines import ImageLines, image_paths
 from mufin_model.catalog.numbered import assemble
-from mufin_model.catalog.readers.xc import read_filters, read_sides
+from mufin_model.catalog.readers.xc import read_filters, read_links, read_sides
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import read_matrix
 from mufin_model.errors import CatalogError
 
 MATRIX = ".img.bin.npz"
@@ -41,9 +42,17 @@ def read(folder: Path) -> Source:
         raise CatalogError(
             "img.bin is missing", where=str(images.file), mend="add it, or remove the folder images/ to go without"
         )
-    sides = {
-        name: replace(side, images=image_paths(images, images.file.with_name(f"{name}{MATRIX}"), side.table["id"]))
-        for name, side in read_sides(folder).items()
-    }
-    links = read_matrix(folder / "trn_X_Y.txt"), read_matrix(folder / "tst_X_Y.txt")
-    return assemble(sides["train"], sides["test"], sides["label"], links, read_filters(folder), images)
+    with apart():
+        links = read_links(folder)
+    with apart():
+        filters = read_filters(folder)
+    sides = read_sides(folder)
+    paths = all_of(
+        {
+            name: partial(image_paths, images, images.file.with_name(f"{name}{MATRIX}"), side.table["id"])
+            for name, side in sides.items()
+        }
+    )
+    settle()
+    train, test, label = (replace(side, images=paths[name]) for name, side in sides.items())
+    return assemble(train, test, label, links, filters, images)

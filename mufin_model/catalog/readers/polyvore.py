@@ -17,18 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
+from mufin_model.catalog.faults import all_of
 from mufin_model.catalog.image_files import ImageFiles
-from mufin_model.catalog.json_entries import entries
-from mufin_model.catalog.lines import blocks, fault
+from mufin_model.catalog.json_entries import entries, whole
+from mufin_model.catalog.lines import SHOWN, blocks, fault
 from mufin_model.catalog.outfits import PRODUCTS, Questions
 from mufin_model.catalog.schema import Source
-from mufin_model.catalog.sparse_text import SHOWN
 from mufin_model.errors import CatalogError
 
 METADATA = "polyvore_item_metadata.json"
@@ -47,7 +48,7 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or damaged, both splits are there, or a question is about unknown products.
     """
     outfits = _split(folder)
-    parts = {name: _Outfits.read(outfits / f"{name}.json") for name in ("train", "test")}
+    parts = all_of({name: partial(_Outfits.read, outfits / f"{name}.json") for name in ("train", "test")})
     train, test = (parts[name].products() for name in ("train", "test"))
     products = pl.concat([train, test.filter(~test.is_in(train.implode()))])
     items = pl.DataFrame({"id": products}).with_columns(
@@ -157,12 +158,7 @@ def _outfit(outfit: Any, known: set[str]) -> tuple[str, list[tuple[int, str]]]:
 def _id(value: Any, name: str) -> str:
     if type(value) not in (str, int) or value == "":
         raise ValueError(f"{name} is missing, or neither text nor a number")
-    return _whole(str(value))
-
-
-def _whole(text: str) -> str:
-    """The text without lone surrogates, which JSON can write but no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return whole(str(value))
 
 
 def _texts(file: Path, products: pl.Series) -> pl.Series:
@@ -179,7 +175,7 @@ def _texts(file: Path, products: pl.Series) -> pl.Series:
             if len(bad) == SHOWN:
                 break
             continue
-        texts[place[str(product)]] = _whole(next((part.strip() for part in parts if part.strip()), ""))  # type: ignore[union-attr]
+        texts[place[str(product)]] = whole(next((part.strip() for part in parts if part.strip()), ""))  # type: ignore[union-attr]
     if bad:
         raise _bad_entries(file, "entries tell nothing of their products", bad)
     return pl.Series("text", texts, dtype=pl.String)

@@ -10,9 +10,11 @@ A row of trn_X_Y.txt may be blank. ViXML's image vectors (`vixml`) serve where t
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.faults import all_of, apart, settle
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.numbered import Side, assemble
 from mufin_model.catalog.schema import Source
@@ -36,7 +38,13 @@ def read(folder: Path) -> Source:
     Raises:
         CatalogError: a file is missing or damaged, or the files do not fit each other.
     """
-    sides = read_sides(folder)
+    with apart():
+        sides = read_sides(folder)
+    with apart():
+        links = read_links(folder)
+    with apart():
+        filters = read_filters(folder)
+    settle()
     vectors = vixml.read(folder, {name: side.table.height for name, side in sides.items()})
     if vectors is not None:
         sides = {name: Side(name, side.file, side.table, vectors[1][name]) for name, side in sides.items()}
@@ -44,8 +52,8 @@ def read(folder: Path) -> Source:
         sides["train"],
         sides["test"],
         sides["label"],
-        (read_matrix(folder / "trn_X_Y.txt"), read_matrix(folder / "tst_X_Y.txt")),
-        read_filters(folder),
+        links,
+        filters,
         ImageFiles(folder) if vectors is None else Patterns(),
         None if vectors is None else vectors[0],
     )
@@ -68,7 +76,18 @@ def read_sides(folder: Path) -> dict[str, Side]:
             mend="add raw_data/train.raw.txt, test.raw.txt and label.raw.txt of the same download",
         )
     files = raw if uids else plain
-    return {name: Side(name, file, read_titles(file, uids)) for name, file in files.items()}
+    titles = all_of({name: partial(read_titles, file, uids) for name, file in files.items()})
+    return {name: Side(name, file, titles[name]) for name, file in files.items()}
+
+
+def read_links(folder: Path) -> tuple[Pairs, Pairs]:
+    """The labels of the training and of the test items.
+
+    Raises:
+        CatalogError: a file is missing or damaged.
+    """
+    pairs = all_of({split: partial(read_matrix, folder / f"{split}_X_Y.txt") for split in ("trn", "tst")})
+    return pairs["trn"], pairs["tst"]
 
 
 def read_filters(folder: Path) -> tuple[Pairs | None, Pairs | None]:
@@ -77,5 +96,6 @@ def read_filters(folder: Path) -> tuple[Pairs | None, Pairs | None]:
     Raises:
         CatalogError: a file is damaged.
     """
-    train, test = (folder / f"filter_labels_{split}.txt" for split in ("train", "test"))
-    return read_pairs(train) if train.is_file() else None, read_pairs(test) if test.is_file() else None
+    files = {split: folder / f"filter_labels_{split}.txt" for split in ("train", "test")}
+    pairs = all_of({split: partial(read_pairs, file) for split, file in files.items() if file.is_file()})
+    return pairs.get("train"), pairs.get("test")

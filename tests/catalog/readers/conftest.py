@@ -31,8 +31,9 @@ def told(source: Source, content: Content) -> dict[str, object]:
     def pairs(name: str, first: int) -> set[tuple[int, int]]:
         return {(item_row[item] - first, label_row[label]) for item, label in source.tables[name].iter_rows()}
 
+    of_items, of_labels = (table["text"].fill_null("").to_list() for table in (items, labels))
     return {
-        "titles": [items["text"].to_list()[:n_train], items["text"].to_list()[n_train:], labels["text"].to_list()],
+        "titles": [of_items[:n_train], of_items[n_train:], of_labels],
         "links": [pairs("train", 0), pairs("test", n_train)],
         "filters": [pairs("filter_train", 0), pairs("filter_test", n_train)],
     }
@@ -48,6 +49,11 @@ def expected(content: Content, titles: dict[str, list[str]] | None = None) -> di
         ],
         "filters": [set(content.filters[split]) for split in ("train", "test")],
     }
+
+
+def paths(content: Content) -> list[list[str]]:
+    """The image paths of all items, where images are files named by their numbers."""
+    return [[f"images/{n}.jpg" for n in bag] for split in ("train", "test") for bag in content.images[split]]
 
 
 @pytest.fixture
