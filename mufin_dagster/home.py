@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 from mufin_dagster import instance
-from mufin_dagster.versioning import environment
+from mufin_dagster.versioning import environment, exclusive
 from mufin_model.artefacts import Workspace
 
 LAUNCH = "mufin/launch"
 """A run's tag, by which the command that launched it finds it."""
+
+SCHEDULES = "schedules/schedules.db"
+"""The last file that Dagster makes of its own in DAGSTER_HOME."""
 
 
 def prepare(workspace: Workspace) -> dict[str, str]:
@@ -20,10 +23,21 @@ def prepare(workspace: Workspace) -> dict[str, str]:
     env = environment(workspace.root)
     if "DAGSTER_HOME" not in os.environ:
         home = workspace.root / ".dagster_home"
-        instance.write(workspace, home, env)
+        with exclusive(workspace.root, "home"):
+            instance.write(workspace, home, env)
+            if instance.POSTGRES not in env and not (home / SCHEDULES).is_file():
+                _make_tables(home)
         env["DAGSTER_HOME"] = str(home)
     Path(env["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
     return env
+
+
+def _make_tables(home: Path) -> None:
+    """SQLite's, once and alone: two processes of Dagster that make them at the same time leave them unusable."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(home)):
+        pass
 
 
 def serve(workspace: Workspace, host: str, port: int) -> int:

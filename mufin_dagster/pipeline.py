@@ -82,6 +82,16 @@ def load(root: Path) -> tuple[Stage, ...]:
         return tuple(_stage(stage, settings) for stage in load_file(repo, str(root / "dvc.yaml")).stages.values())
 
 
+def inputs(root: Path, address: str) -> dict[str, str]:
+    """Path and hash of each artefact that a stage reads, as they lie there now."""
+    from dvc.dvcfile import load_file
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        stage = load_file(repo, str(root / "dvc.yaml")).stages[address]
+        return {dep.def_path: _hash(dep) for dep in stage.deps if dep.def_path.startswith(DATA)}
+
+
 def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
     """Keys of the assets that a stage reads, found by path; the dataset's catalogue among them."""
     found: dict[tuple[str, str], None] = {}
