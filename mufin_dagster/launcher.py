@@ -1,8 +1,8 @@
 """Runs whose process was lost, seen by a lock that ends with it.
 
-Dagster's own launcher does not ask whether the process of a run lives: one that went with its machine or container would
-stay "started" for ever, and what waits for it would wait. So a run's executor holds a lock on a file of its own in
-DAGSTER_HOME until its process ends, however that ends. The daemon (`run_monitoring` in dagster.yaml) tries the lock:
+Dagster's own launcher does not ask whether the process of a run lives: one that went with its machine or container
+would stay "started" for ever, and what waits for it would wait. So a run's executor holds a lock on a file of its own
+in DAGSTER_HOME until its process ends, however that ends. The daemon (`run_monitoring` in dagster.yaml) tries the lock:
 where it can be had, nobody holds it, the run has failed, and `run_retries` goes on with it.
 
 On a file, not a process id: webserver, daemon and runs may be in containers that share no more than a folder.
@@ -78,7 +78,7 @@ def seen(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
     assert create is not None
     return dg.ExecutorDefinition(
         name=definition.name,
-        config_schema=definition.config_schema,
+        config_schema=definition.config_schema,  # type: ignore[arg-type]  # it takes what it gives
         requirements=definition.get_requirements,
         executor_creation_fn=lambda context: Seen(create(context)),
     )

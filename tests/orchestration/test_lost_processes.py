@@ -128,7 +128,9 @@ def test_a_run_ends_well_whatever_is_killed(daemon: Daemon, lost: str) -> None:
     with dg.DagsterInstance.from_config(daemon.env["DAGSTER_HOME"]) as instance:
         if lost == "daemon":
             # the run is alive, and a daemon that looks at it again and again does not call it lost
-            until(lambda: (project.root / "daemon.log").read_text().count("Collected 1 runs for monitoring") > 3, daemon)
+            until(
+                lambda: (project.root / "daemon.log").read_text().count("Collected 1 runs for monitoring") > 3, daemon
+            )
             (only,) = instance.get_runs()
             assert only.status == dg.DagsterRunStatus.STARTED
             assert command.is_running()

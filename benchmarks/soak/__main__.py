@@ -1,0 +1,140 @@
+"""The pipeline left to itself while things go wrong: how many runs, how many faults, what was lost.
+
+    make soak                                  # thirty minutes; MINUTES=10 for less
+    python -m benchmarks.soak --minutes 30 --seed 7 --keep FOLDER --out benchmarks/results.md
+
+In a copy of the project with one small, drawn dataset: daemon, web interface, a Ray cluster of a head and a worker
+with a declared GPU, the model's server with a client, and a feed of new versions of the catalogue. Processes are killed
+by SIGKILL at random moments, chosen by the seed. At the end everything comes to rest, one more run must pass, and every
+artefact, version and release is held against its hash. Exit code 1 where anything was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from mufin_dagster.sync import UNDER_WAY
+from mufin_model.release.shelf import Shelf
+
+from . import verdict
+from .faults import Faults
+from .feed import ORDER, Feed
+from .site import DATASET, Site
+from .watch import Hook, Watch
+
+ITEMS = 400
+FIRST_FAULT, BETWEEN_FAULTS = 60.0, (40.0, 100.0)
+"""Seconds."""
+BETWEEN_DROPS = 150.0
+"""Seconds at least; the next one comes when the last was taken in."""
+RETRAIN_MINUTES = 8
+QUIET_SECONDS, REST_SECONDS = 45.0, 1200.0
+"""Without a run, after which all is at rest; and how long that may take."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--keep", type=Path, help="an empty folder for the project, which stays")
+    parser.add_argument("--out", type=Path, help="append the figures to this file")
+    told = parser.parse_args()
+    folder = (told.keep or Path(tempfile.mkdtemp(prefix="mufin-soak-"))).resolve()
+    hook = Hook()
+    site = Site(folder, f"*/{RETRAIN_MINUTES} * * * *", hook.url)
+    try:
+        text, lost = soak(site, hook, told.minutes, told.seed)
+    finally:
+        site.end()
+        if told.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(text)
+    if told.out:
+        with told.out.open("a") as file:
+            file.write(f"\n{text}\n")
+    sys.exit(1 if lost else 0)
+
+
+def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[str]]:
+    """Run it; the figures as Markdown, and what was lost."""
+    began = time.monotonic()
+    chance = random.Random(seed)
+    feed, faults, watch = Feed(site.folder / "feed", ITEMS, seed), Faults(site, chance), Watch(site)
+    _first(site, feed)
+    site.up()
+    watch.begin()
+    next_fault, next_drop, number = began + FIRST_FAULT, began + BETWEEN_DROPS, 0
+    while (now := time.monotonic()) < began + 60 * minutes:
+        time.sleep(1)
+        _tend(site)
+        pending = feed.pending(site.drops, DATASET)
+        if now > next_drop and not pending:
+            feed.drop(ORDER[number % len(ORDER)], site.drops, DATASET)
+            say(began, f"arrived: {feed.arrivals[-1].kind}")
+            number, next_drop = number + 1, now + BETWEEN_DROPS
+        if now > next_fault:
+            struck = faults.strike()
+            say(began, f"fault: {struck}")
+            next_fault = now + chance.uniform(*BETWEEN_FAULTS)
+    say(began, "no more faults; a last good version arrives")
+    _rest(site, feed, began)
+    faults.settle()
+    site.stop("daemon")  # nothing starts by itself any more
+    last = site.mufin("materialize", "-d", DATASET).wait(900)
+    watch.end()
+    lost = verdict.lost(site, watch, faults, feed.last_whole(), lambda text: say(began, text))
+    lost += [f"the last run ended with {last}"] if last else []
+    again = verdict.rebuilt(site, lambda _: None)
+    text = f"## Soak: {minutes:g} minutes, seed {seed}\n\n{verdict.figures(site, watch, faults, hook, feed.arrivals)}\n"
+    text += f"The first version with a report, made again at the end: {again}.\n\n"
+    text += "\n".join(["**Lost:**", *(f"- {line}" for line in lost)]) if lost else "**Lost: nothing.**"
+    return text, lost
+
+
+def say(began: float, text: str) -> None:
+    print(f"{(time.monotonic() - began) / 60:5.1f} min  {text}", flush=True)
+
+
+def _first(site: Site, feed: Feed) -> None:
+    """The dataset, as `mufin add` makes it, and a first version."""
+    made = feed.version("good")
+    for command in (["add", DATASET, str(made)], ["data", "commit", "-m", "The first catalogue"]):
+        done = site.mufin(*command)
+        if done.wait(300):
+            raise RuntimeError((site.logs / f"{command[0]}.log").read_text())
+
+
+def _tend(site: Site) -> None:
+    """What a supervisor does: start anew what has ended, and the model's server once there is a release."""
+    site.mend()
+    if "serve" not in site.running and Shelf(site.workspace, DATASET).current():
+        site.serve()
+
+
+def _rest(site: Site, feed: Feed, began: float) -> None:
+    """Until the last version is taken in and no run is under way, and none begins for a while."""
+    until = time.monotonic() + REST_SECONDS
+    while feed.pending(site.drops, DATASET) and time.monotonic() < until:
+        time.sleep(1)
+        _tend(site)
+    feed.drop("good", site.drops, DATASET)
+    quiet = time.monotonic()
+    with dg.DagsterInstance.from_config(site.env["DAGSTER_HOME"]) as instance:
+        while time.monotonic() < until and time.monotonic() < quiet + QUIET_SECONDS:
+            time.sleep(2)
+            _tend(site)
+            if feed.pending(site.drops, DATASET) or instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
+                quiet = time.monotonic()
+    say(began, "at rest")
+
+
+if __name__ == "__main__":
+    main()
