@@ -91,6 +91,14 @@ def test_steps_land_where_their_need_is_and_outlive_a_worker(
     assert ended.code == cluster.GONE
     assert "no 1 node(s) of the cluster have 1 CPU, 0.1 GB, 2 GPU" in lines[0]
 
+    # one training over two nodes: each knows its place, and they meet
+    project.set(target="ray", ray=address, wait=60)
+    done = project.materialize("joint", instance)
+    assert done.success, failures(done)
+    places = epochs(project, "joint")
+    assert {Path(scratch).name for scratch, _, _ in places} == {"first", "second"}
+    assert [(gpu, rank) for _, gpu, rank in places] == [("0", "0"), ("0", "1")]
+
     # by URL, and the node that trains is killed in the midst of it
     project.set(target="ray", ray=address, wait=60, work=s3, checkpoint=1)
     killed: list[str] = []

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Small
+from tests.conftest import PARAMS, SMALL, Small
 
-from .broken import CHANGED, KILLS, NO_ROOM
+from .broken import CHANGED, KILLS, NO_ROOM, digests
 
 
 @pytest.mark.timeout(1800)
@@ -42,3 +43,23 @@ def test_every_stage_broken_off_at_random(built: Small, tmp_path: Path) -> None:
         assert one["as unbroken"], (verb, said)
         assert one["left"] == [], (verb, said)
     assert sum(how == "killed" for one in told.values() for how, _ in one["kills"]) > len(CHANGED), said
+
+
+@pytest.mark.timeout(900)
+def test_one_training_started_twice_is_as_one(built: Small, tmp_path: Path) -> None:
+    """In two shells: the second waits, neither takes the other's checkpoint away, and both end well."""
+    small = built.branch(tmp_path / "project", ("ingest", "encode"))
+    shutil.copy(PARAMS, small.workspace.root)
+    command = [sys.executable, "-m", "mufin_model.cli", "pretrain", "-d", small.dataset]
+    command += [part for override in SMALL for part in ("-S", override)]
+    env = os.environ | {"MUFIN_ROOT": str(small.workspace.root)}
+    with small.workspace.alone(small.dataset, "pretrained_model"):
+        begun = [
+            subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(2)
+        ]
+        for one in begun:
+            assert any("another process is at it" in line for line in iter(one.stdout.readline, "")), one.wait()
+    told = [one.communicate()[0] for one in begun]
+    assert [one.returncode for one in begun] == [0, 0], told
+    assert digests(small.noun("pretrained_model")) == digests(built.noun("pretrained_model"))
