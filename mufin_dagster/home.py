@@ -21,14 +21,22 @@ SCHEDULES = "schedules/schedules.db"
 def prepare(workspace: Workspace) -> dict[str, str]:
     """Make the folder and return the environment that uses it; a DAGSTER_HOME that is set is left as it is."""
     env = environment(workspace.root)
+    instance.with_driver(env)
     if "DAGSTER_HOME" not in os.environ:
         home = workspace.root / ".dagster_home"
         with exclusive(workspace.root, "home"):
             instance.write(workspace, home, env)
-            if instance.POSTGRES not in env and not (home / SCHEDULES).is_file():
+            if not env.get(instance.POSTGRES) and not (home / SCHEDULES).is_file():
                 _make_tables(home)
         env["DAGSTER_HOME"] = str(home)
     Path(env["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
+    return env
+
+
+def enter(workspace: Workspace) -> dict[str, str]:
+    """As `prepare`, for this process as well."""
+    env = prepare(workspace)
+    os.environ |= {name: env[name] for name in ("DAGSTER_HOME", instance.POSTGRES) if name in env}
     return env
 
 

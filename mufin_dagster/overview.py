@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -61,7 +60,7 @@ class Overview:
 
 def overview(workspace: Workspace, datasets: Sequence[str] = ()) -> Overview:
     """Look at Dagster's records and at what is released, of all datasets or of some."""
-    os.environ["DAGSTER_HOME"] = home.prepare(workspace)["DAGSTER_HOME"]
+    home.enter(workspace)
     from dagster import AssetKey, DagsterInstance
 
     from mufin_model.release.shelf import Shelf
