@@ -137,7 +137,7 @@ def run(
         ArtefactError: what a worker read or left is not what was sent.
     """
     settings, need = execution(params), Need.of(stage.meta)
-    if settings.target == "ray":
+    if settings.target == "ray" and not stage.meta.get("here"):
         from mufin_dagster.cluster import run as run_on_cluster
 
         return run_on_cluster(workspace, stage, need, settings, env, forward)

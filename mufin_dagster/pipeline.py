@@ -45,7 +45,7 @@ class Stage:
     """Keys of params.yaml the result depends on."""
     outs: tuple[str, ...]
     meta: Mapping[str, Any]
-    """dvc.yaml's `meta.dagster`: kinds, cpu, memory_gb, gpu."""
+    """dvc.yaml's `meta.dagster`: kinds, need (execution.Need), `fresh`, `here`."""
     code_version: str
     """Of the command, settings and code as they stand now."""
 

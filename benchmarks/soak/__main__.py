@@ -21,6 +21,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from mufin_dagster import jobs, pipeline
 from mufin_dagster.sync import UNDER_WAY
 from mufin_model.release.shelf import Shelf
 
@@ -35,9 +36,9 @@ FIRST_FAULT, BETWEEN_FAULTS = 60.0, (40.0, 100.0)
 """Seconds."""
 BETWEEN_DROPS = 150.0
 """Seconds at least; the next one comes when the last was taken in."""
-RETRAIN_MINUTES = 8
-QUIET_SECONDS, REST_SECONDS = 45.0, 1200.0
-"""Without a run, after which all is at rest; and how long that may take."""
+RETRAIN_MINUTES = 11
+REST_SECONDS = 1500.0
+"""For the last version to be worked through."""
 
 
 def main() -> None:
@@ -120,19 +121,23 @@ def _tend(site: Site) -> None:
 
 
 def _rest(site: Site, feed: Feed, began: float) -> None:
-    """Until the last version is taken in and no run is under way, and none begins for a while."""
+    """A last version; until it is taken in and worked through, and no run is under way."""
     until = time.monotonic() + REST_SECONDS
-    while feed.pending(site.drops, DATASET) and time.monotonic() < until:
-        time.sleep(1)
-        _tend(site)
-    feed.drop("good", site.drops, DATASET)
-    quiet = time.monotonic()
     with dg.DagsterInstance.from_config(site.env["DAGSTER_HOME"]) as instance:
-        while time.monotonic() < until and time.monotonic() < quiet + QUIET_SECONDS:
+
+        def busy() -> bool:
+            waiting = feed.pending(site.drops, DATASET) or jobs.behind(site.workspace, pipeline.load(site.root))
+            return bool(waiting or instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1))
+
+        def wait() -> None:
             time.sleep(2)
             _tend(site)
-            if feed.pending(site.drops, DATASET) or instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
-                quiet = time.monotonic()
+
+        while feed.pending(site.drops, DATASET) and time.monotonic() < until:
+            wait()
+        feed.drop("good", site.drops, DATASET)
+        while busy() and time.monotonic() < until:
+            wait()
     say(began, "at rest")
 
 

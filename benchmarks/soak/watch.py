@@ -69,7 +69,7 @@ class Watch:
     def _ask(self) -> None:
         body = json.dumps({"items": [{"text": "Alder vase"}], "k": 3})
         up = False
-        while not self._ended.wait(0.5):
+        while not self._ended.wait(1):
             connection = http.client.HTTPConnection("127.0.0.1", self.site.ports["serve"], timeout=60)
             try:
                 connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
@@ -84,7 +84,7 @@ class Watch:
 
     def _read(self) -> None:
         workspace = self.site.workspace
-        while not self._ended.wait(2):
+        while not self._ended.wait(4):
             for read in (_release, _descriptors, _metrics):
                 try:
                     self.reads += _whole(read, workspace)

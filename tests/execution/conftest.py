@@ -104,6 +104,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
         }
         for noun, need in needs.items()
     }
+    here = {"cpu": 1, "gpu": 0, "here": True, "memory_gb": 0.1}
+    stages["shelf"] = stages["letters"] | {
+        "cmd": f"{sys.executable} {root / 'train.py'} shelf 1",
+        "outs": [{"data/${item.dataset}/shelf": {"persist": True}}],
+        "meta": {"dagster": here},
+    }
     joint = {"cpu": 1, "gpu": 1, "nodes": 2, "memory_gb": 0.1}
     stages["joint"] = stages["words"] | {
         "cmd": f"{sys.executable} {root / 'joint.py'}",
