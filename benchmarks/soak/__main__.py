@@ -12,6 +12,7 @@ artefact, version and release is held against its hash. Exit code 1 where anythi
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import sys
@@ -31,13 +32,13 @@ from .feed import ORDER, Feed
 from .site import DATASET, Site
 from .watch import Hook, Watch
 
-ITEMS = 400
+ITEMS = 320
 FIRST_FAULT, BETWEEN_FAULTS = 60.0, (40.0, 100.0)
 """Seconds."""
 BETWEEN_DROPS = 150.0
 """Seconds at least; the next one comes when the last was taken in."""
-RETRAIN_MINUTES = 11
-REST_SECONDS = 1500.0
+RETRAIN_MINUTES = 20
+REST_SECONDS = 2400.0
 """For the last version to be worked through."""
 
 
@@ -72,9 +73,11 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
     _first(site, feed)
     site.up()
     watch.begin()
+    loads: list[float] = []
     next_fault, next_drop, number = began + FIRST_FAULT, began + BETWEEN_DROPS, 0
     while (now := time.monotonic()) < began + 60 * minutes:
         time.sleep(1)
+        loads.append(os.getloadavg()[0])
         _tend(site)
         pending = feed.pending(site.drops, DATASET)
         if now > next_drop and not pending:
@@ -94,7 +97,8 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
     lost = verdict.lost(site, watch, faults, feed.last_whole(), lambda text: say(began, text))
     lost += [f"the last run ended with {last}"] if last else []
     again = verdict.rebuilt(site, lambda _: None)
-    text = f"## Soak: {minutes:g} minutes, seed {seed}\n\n{verdict.figures(site, watch, faults, hook, feed.arrivals)}\n"
+    text = f"## Soak: {minutes:g} minutes, seed {seed}\n\n"
+    text += f"{os.cpu_count()} cores, load {sum(loads) / len(loads):.1f} on average.\n\n{verdict.figures(site, watch, faults, hook, feed.arrivals)}\n"
     text += f"The first version with a report, made again at the end: {again}.\n\n"
     text += "\n".join(["**Lost:**", *(f"- {line}" for line in lost)]) if lost else "**Lost: nothing.**"
     return text, lost

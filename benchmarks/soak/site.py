@@ -26,7 +26,7 @@ MARK = "MUFIN_SOAK"
 TINY: dict[str, dict[str, Any]] = {
     "ingest": {"image_size": 16, "validation_fraction": 0.2},
     "encode": {"image_backbone": "test_byobnet", "text_vocabulary": 400, "text_width": 32, "text_heads": 2},
-    "pretrain": {"dimension": 32, "heads": 2, "epochs": 30, "least_steps": 0, "batch_size": 64, "cluster_leaf": 8},
+    "pretrain": {"dimension": 32, "heads": 2, "epochs": 20, "least_steps": 0, "batch_size": 64, "cluster_leaf": 8},
     "index": {},
     "mine": {"shortlist": 30},
     "finetune": {"epochs": 10, "least_steps": 0, "batch_size": 64, "positives": 2, "negatives": 8},
@@ -34,7 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
     "evaluate": {"gallery": 6},
     "release": {"tolerance": 0.05, "bucket_tolerance": 0.1, "milliseconds": 2000, "keep": 4},
 }
-"""Tolerances for a test set of a hundred items, times for two busy cores."""
+"""Tolerances for a test set of eighty items, times for two busy cores."""
 
 
 class Site:
