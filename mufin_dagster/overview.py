@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, pipeline
-from mufin_dagster.run_tags import DATASET, JOB
+from mufin_dagster import home, pipeline, run_tags
+from mufin_dagster.run_tags import JOB
 from mufin_dagster.settings import automation
 from mufin_dagster.status import State
 from mufin_model.artefacts import Workspace
@@ -156,9 +156,7 @@ def _runs(instance: DagsterInstance, datasets: Sequence[str]) -> list[Run]:
 
 
 def _datasets(run: DagsterRun) -> list[str]:
-    named = {value for tag, value in run.tags.items() if tag == DATASET or tag.startswith(f"{DATASET}.")}
-    chosen = {key.path[0] for key in run.asset_selection or ()}
-    return sorted(named | chosen)
+    return sorted({*run_tags.datasets(run.tags), *(key.path[0] for key in run.asset_selection or ())})
 
 
 def _on(instance: DagsterInstance) -> dict[str, bool]:

@@ -97,11 +97,14 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
     lost = verdict.lost(site, watch, faults, feed.last_whole(), lambda text: say(began, text))
     lost += [f"the last run ended with {last}"] if last else []
     again = verdict.rebuilt(site, lambda _: None)
-    text = f"## Soak: {minutes:g} minutes, seed {seed}\n\n"
-    text += f"{os.cpu_count()} cores, load {sum(loads) / len(loads):.1f} on average.\n\n{verdict.figures(site, watch, faults, hook, feed.arrivals)}\n"
-    text += f"The first version with a report, made again at the end: {again}.\n\n"
-    text += "\n".join(["**Lost:**", *(f"- {line}" for line in lost)]) if lost else "**Lost: nothing.**"
-    return text, lost
+    parts = [
+        f"## Soak: {minutes:g} minutes, seed {seed}",
+        f"{os.cpu_count()} cores, load {sum(loads) / len(loads):.1f} on average.",
+        verdict.figures(site, watch, faults, hook, feed.arrivals),
+        f"The first version with a report, made again at the end: {again}.",
+        "\n".join(["**Lost:**", "", *(f"- {line}" for line in lost)]) if lost else "**Lost: nothing.**",
+    ]
+    return "\n\n".join(parts), lost
 
 
 def say(began: float, text: str) -> None:
