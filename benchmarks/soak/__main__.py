@@ -33,8 +33,8 @@ from .site import DATASET, Site
 from .watch import Hook, Watch
 
 ITEMS = 320
-FIRST_FAULT, BETWEEN_FAULTS = 60.0, (40.0, 100.0)
-"""Seconds."""
+BETWEEN_FAULTS = (30.0, 100.0)
+"""Seconds; the next one then strikes the next stage on the worker."""
 BETWEEN_DROPS = 150.0
 """Seconds at least; the next one comes when the last was taken in."""
 RETRAIN_MINUTES = 20
@@ -74,7 +74,7 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
     site.up()
     watch.begin()
     loads: list[float] = []
-    next_fault, next_drop, number = began + FIRST_FAULT, began + BETWEEN_DROPS, 0
+    next_fault, next_drop, number = began, began + BETWEEN_DROPS, 0
     while (now := time.monotonic()) < began + 60 * minutes:
         time.sleep(1)
         loads.append(os.getloadavg()[0])
@@ -84,8 +84,7 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
             feed.drop(ORDER[number % len(ORDER)], site.drops, DATASET)
             say(began, f"arrived: {feed.arrivals[-1].kind}")
             number, next_drop = number + 1, now + BETWEEN_DROPS
-        if now > next_fault:
-            struck = faults.strike()
+        if now > next_fault and (struck := faults.strike()):
             say(began, f"fault: {struck}")
             next_fault = now + chance.uniform(*BETWEEN_FAULTS)
     say(began, "no more faults; a last good version arrives")
@@ -94,7 +93,7 @@ def soak(site: Site, hook: Hook, minutes: float, seed: int) -> tuple[str, list[s
     site.stop("daemon")  # nothing starts by itself any more
     last = site.mufin("materialize", "-d", DATASET).wait(900)
     watch.end()
-    lost = verdict.lost(site, watch, faults, feed.last_whole(), lambda text: say(began, text))
+    lost = verdict.lost(site, watch, feed.last_whole(), lambda text: say(began, text))
     lost += [f"the last run ended with {last}"] if last else []
     again = verdict.rebuilt(site, lambda _: None)
     parts = [

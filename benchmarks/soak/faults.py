@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,7 +12,8 @@ import psutil
 
 from .site import DATASET, Site
 
-FORK = "multiprocessing.forkserver"
+FORK, SPAWN = "multiprocessing.forkserver", "multiprocessing.spawn"
+"""In the command lines of steps and their fork servers, and of runs."""
 
 
 class Faults:
@@ -22,7 +24,7 @@ class Faults:
         self.struck: Counter[str] = Counter()
         self.beside: list[int] = []
         """Exit codes of commands that were run beside the daemon's runs."""
-        self._commands: list[psutil.Popen] = []
+        self._beside: list[subprocess.Popen[bytes]] = []
         self._kinds: dict[str, Callable[[], bool]] = {
             "a stage's command, on the worker": self._command,
             "a worker, with all its processes": self._worker,
@@ -36,9 +38,10 @@ class Faults:
         }
 
     def strike(self) -> str | None:
-        """One of those that can strike now, the rarer ones so far first; None where none can."""
-        kinds = sorted(self._kinds, key=lambda kind: (self.struck[kind], self.chance.random()))
-        for kind in kinds:
+        """One of those that can strike now, the rarer ones so far first; None while no stage runs on the worker."""
+        if not self._commands():
+            return None
+        for kind in sorted(self._kinds, key=lambda kind: (self.struck[kind], self.chance.random())):
             try:
                 if self._kinds[kind]():
                     self.struck[kind] += 1
@@ -49,22 +52,18 @@ class Faults:
 
     def settle(self) -> None:
         """Wait for what was started beside."""
-        self.beside = [command.wait(600) for command in self._commands]
+        self.beside = [command.wait(1200) for command in self._beside]
 
     def _command(self) -> bool:
-        return self._kill([one for one in self._on_worker() if "/bin/mufin" in " ".join(one.cmdline()[:2])])
+        return self._kill(self._commands())
 
     def _worker(self) -> bool:
-        found = self._on_worker()
-        if not self._busy(found):
-            return False
-        for process in found:
+        for process in self._on_worker():
             process.kill()
         return True
 
     def _raylet(self) -> bool:
-        found = self._on_worker()
-        return self._busy(found) and self._kill([one for one in found if one.name() == "raylet"])
+        return self._kill([one for one in self._on_worker() if one.name() == "raylet"])
 
     def _step(self) -> bool:
         forked = [one for one in self.site.processes() if FORK in " ".join(one.cmdline())]
@@ -73,8 +72,8 @@ class Faults:
 
     def _run(self) -> bool:
         servers = [one for one in self.site.processes() if FORK in " ".join(one.cmdline())]
-        pids = {one.pid for one in servers}
-        return self._kill([psutil.Process(one.ppid()) for one in servers if one.ppid() not in pids and one.ppid() > 1])
+        above = [psutil.Process(one.ppid()) for one in servers]
+        return self._kill([one for one in above if SPAWN in " ".join(one.cmdline())])
 
     def _daemon(self) -> bool:
         self.site.running["daemon"].kill()
@@ -93,17 +92,17 @@ class Faults:
         return True
 
     def _second_run(self) -> bool:
-        if len(self._commands) >= 2 or not self._busy(self._on_worker()):
+        if len(self._beside) >= 2:
             return False
-        self._commands.append(self.site.mufin("materialize", "-d", DATASET))
+        self._beside.append(self.site.mufin("materialize", "-d", DATASET))
         return True
 
     def _on_worker(self) -> list[psutil.Process]:
         return list(self.site.processes(MUFIN_SCRATCH=str(self.site.scratch)))
 
-    def _busy(self, found: list[psutil.Process]) -> bool:
-        """Whether the worker runs a stage."""
-        return any("/bin/mufin" in " ".join(one.cmdline()[:2]) for one in found)
+    def _commands(self) -> list[psutil.Process]:
+        """Stages under way on the worker."""
+        return [one for one in self._on_worker() if "/bin/mufin" in " ".join(one.cmdline()[:2])]
 
     def _kill(self, found: list[psutil.Process]) -> bool:
         if not found:

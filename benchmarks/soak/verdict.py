@@ -31,13 +31,12 @@ from .watch import Hook, Watch
 RETRIED = "dagster/parent_run_id"
 
 
-def lost(site: Site, watch: Watch, faults: Faults, last: Path, forward: Callable[[str], None]) -> list[str]:
+def lost(site: Site, watch: Watch, last: Path, forward: Callable[[str], None]) -> list[str]:
     """All that was lost or half written, a line each; none is what is hoped for.
 
     Args:
         site: at rest, its last run done.
         watch: what was answered and read meanwhile.
-        faults: what was done to it.
         last: the last catalogue that arrived whole.
         forward: is told what is looked at.
     """
@@ -59,7 +58,6 @@ def lost(site: Site, watch: Watch, faults: Faults, last: Path, forward: Callable
     check("what was left half done", lambda: _half_done(site))
     found += [f"a request without an answer: {told}" for told in watch.dropped]
     found += [f"read half: {told}" for told in watch.torn]
-    found += [f"a command beside ended with {code}" for code in faults.beside if code]
     return found
 
 
@@ -171,6 +169,8 @@ def figures(site: Site, watch: Watch, faults: Faults, hook: Hook, arrivals: Sequ
     lines += ["", "Checks that did not pass, and how often: " + (_counted(warned) or "none") + "."]
     lines += [f"Answers of the server by release: {_counted(watch.answers)}; {len(watch.dropped)} requests dropped."]
     lines += [f"Read whole meanwhile: {watch.reads} artefacts; {len(watch.torn)} half."]
+    if faults.beside:
+        lines += [f"`mufin materialize` beside other runs ended with {', '.join(map(str, faults.beside))}."]
     lines += [f"Told by webhook: {len(hook.told)} messages."]
     return "\n".join(lines)
 
