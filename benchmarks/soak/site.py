@@ -68,7 +68,8 @@ class Site:
         own = {"PYTHONPATH": str(self.root), MARK: str(folder), "MUFIN_WEBHOOK_URL": hook, "OMP_NUM_THREADS": "1"}
         os.environ["MUFIN_ROOT"] = str(self.root)
         os.environ.pop("DAGSTER_HOME", None)
-        self.env = {**home.prepare(self.workspace), **own, "NO_PROXY": "127.0.0.1"}
+        patient = {"RAY_raylet_start_wait_time_s": "180"}  # two busy cores
+        self.env = {**home.prepare(self.workspace), **own, **patient, "NO_PROXY": "127.0.0.1"}
 
     @property
     def scratch(self) -> Path:
