@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test lint bench browser
+.PHONY: help demo ui test lint bench soak browser postgres
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | expand -t 8
@@ -25,7 +25,7 @@ demo: .set-up ## draw a catalogue, run every stage, print the figures
 ui: .set-up ## Dagster's web interface on http://127.0.0.1:3000
 	mufin ui
 
-test: .set-up browser ## all tests
+test: .set-up browser postgres ## all tests
 	pytest
 
 lint: .set-up ## style, types, and who may import whom
@@ -36,6 +36,17 @@ lint: .set-up ## style, types, and who may import whom
 
 bench: .set-up ## accuracy on the demo's catalogue beside the baselines; takes long
 	python -m benchmarks.accuracy data/demo/catalog
+
+MINUTES ?= 30
+soak: .set-up ## the pipeline left to itself while processes are killed; MINUTES=10 for less
+	OMP_NUM_THREADS=1 python -m benchmarks.soak --minutes $(MINUTES) --out benchmarks/results.md
+
+# The tests of storage start a Postgres of their own. Where it cannot be had, they say how to install it.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y postgresql >/dev/null || true; \
+	fi
 
 # The browser tests drive Chromium. Where it cannot be had, they say how to install it.
 browser: .set-up

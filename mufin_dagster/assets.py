@@ -120,9 +120,18 @@ def _asset(workspace: Workspace, stage: Stage, stages: Sequence[Stage], settings
         try:
             return _materialize(context, config, workspace, stage.address)
         except MufinError as error:
-            raise dg.Failure(str(error), allow_retries=retries.may_pass(error)) from error
+            raise _told(context, dg.Failure(str(error), allow_retries=retries.may_pass(error))) from error
+        except dg.Failure as failure:
+            raise _told(context, failure) from None
 
     return asset
+
+
+def _told(context: dg.AssetExecutionContext, failure: dg.Failure) -> dg.Failure:
+    """The failure; the event of a step that is tried again does not say why."""
+    if failure.allow_retries:
+        context.log.warning(f"may pass by itself: {failure.description}")
+    return failure
 
 
 def _freshness(settings: Automation) -> dg.FreshnessPolicy:
@@ -138,15 +147,19 @@ def _materialize(
     now = _stage(workspace, address)
     _override(context, workspace, now, config.settings)
     _tag(context, workspace, now.dataset)
-    why = versioning.status(root, address).get(address, [])
-    if why or config.force:
-        context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
-        now = _stage(workspace, address)
-        _run(context, workspace, now)
-        _unchanged(now, _stage(workspace, address))
-        _commit(workspace, now)
-    else:
-        context.log.info(f"{address}: DVC finds nothing changed, the artefact stays as it is")
+    # two runs of one asset at once, or one and what a lost run has left: the later finds what the earlier made
+    with versioning.exclusive(root, address):
+        why = versioning.status(root, address).get(address, [])
+        if why or config.force:
+            context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
+            now = _stage(workspace, address)
+            inputs = pipeline.inputs(root, address)
+            _run(context, workspace, now)
+            _unchanged(now, _stage(workspace, address))
+            _still(now, inputs, pipeline.inputs(root, address))
+            _commit(workspace, now)
+        else:
+            context.log.info(f"{address}: DVC finds nothing changed, the artefact stays as it is")
     stages = pipeline.load(root)
     locked = pipeline.read_lock(root, stages)
     stage = next(stage for stage in stages if stage.address == address)
@@ -200,11 +213,7 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
 
     ended = execution.run(workspace, stage, {versioning.IN_STAGE: stage.address}, workspace.params, forward)
     if ended.code:
-        failure = retries.ended(stage.cmd, ended)
-        if failure.allow_retries:
-            # the event of a step that is tried again does not say why
-            context.log.warning(f"may pass by itself: {failure.description}")
-        raise failure
+        raise retries.ended(stage.cmd, ended)
 
 
 def _unchanged(before: Stage, after: Stage) -> None:
@@ -215,6 +224,14 @@ def _unchanged(before: Stage, after: Stage) -> None:
             where="params.yaml or mufin_model/",
             mend="materialize it again: what it left belongs to neither version",
         )
+
+
+def _still(stage: Stage, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """So do its inputs: a drop taken in or a command in a shell meanwhile, and DVC would record what was not read."""
+    changed = [path for path in before if before[path] != after.get(path)]
+    if changed:
+        told = f"{', '.join(changed)} changed while {stage.noun} ran, so what it left is of neither version"
+        raise dg.Failure(told, allow_retries=True)
 
 
 def _commit(workspace: Workspace, stage: Stage) -> None:

@@ -167,7 +167,8 @@ def job(workspace: Workspace) -> dg.JobDefinition:
 
     @dg.dynamic_partitioned_config(
         partition_fn=versions,
-        tags_for_partition_key_fn=lambda key: {JOB: BACKFILL, DATASET: key.split()[0]},
+        # not the tag by which the runs of a dataset wait for each other: nothing of the present is touched
+        tags_for_partition_key_fn=lambda key: {JOB: BACKFILL, f"{DATASET}.{key.split()[0]}": key.split()[0]},
     )
     def config(key: str) -> dict[str, object]:
         dataset, rev = key.split()

@@ -26,7 +26,7 @@ from mufin_dagster.settings import Automation
 from mufin_dagster.sync import UNDER_WAY
 from mufin_model.artefacts import Workspace
 from mufin_model.config import read
-from mufin_model.errors import CatalogError, MufinError
+from mufin_model.errors import MufinError
 
 READY = "_READY"
 PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".filepart", "~")
@@ -91,7 +91,7 @@ def take_in(workspace: Workspace, folder: Path, name: str) -> str:
         name: of the drop and the dataset.
 
     Returns:
-        Whether the dataset is new, in words.
+        What became of it, in words.
 
     Raises:
         MufinError: it is refused, and lies in `.refused/` with the reason; the earlier catalogue stays.
@@ -107,7 +107,7 @@ def _take_in(workspace: Workspace, folder: Path, name: str) -> str:
         shutil.rmtree(taking, ignore_errors=True)  # of a run that was killed: a newer drop replaces it
         os.rename(folder / name, taking)
     if not taking.is_dir():
-        raise CatalogError("the drop is gone", where=str(folder / name), mend="drop it again")
+        return "nothing is there: a run that was lost had taken it in, or somebody removed it"
     (taking / READY).unlink(missing_ok=True)
     new = name not in (read(workspace.params).get("datasets") or [])
     try:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from mufin_dagster import machine
+from mufin_dagster import launcher, machine
 from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.settings import Seconds, section
@@ -137,7 +137,7 @@ def run(
         ArtefactError: what a worker read or left is not what was sent.
     """
     settings, need = execution(params), Need.of(stage.meta)
-    if settings.target == "ray":
+    if settings.target == "ray" and not stage.meta.get("here"):
         from mufin_dagster.cluster import run as run_on_cluster
 
         return run_on_cluster(workspace, stage, need, settings, env, forward)
@@ -151,7 +151,7 @@ def _processes(at_once: int, with_checks: bool, name: str) -> dg.ExecutorDefinit
         {"max_concurrent": at_once, "start_method": {"forkserver": {"preload_modules": preload}}}, name=name
     )
     assert isinstance(configured, dg.ExecutorDefinition)
-    return configured
+    return launcher.seen(configured)
 
 
 def _machine(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition:

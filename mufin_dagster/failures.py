@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mufin_dagster import notify
+from mufin_dagster import notify, run_tags
 from mufin_dagster.run_tags import JOB
 from mufin_dagster.settings import Automation
 
@@ -41,6 +41,6 @@ def message(context: dg.RunFailureSensorContext) -> notify.Message:
             lines.append(f"{event.step_key}: {reason.strip()}")
     facts = {"run": run.run_id, "job": run.tags.get(JOB, run.job_name)}
     facts |= {name: value for name, value in sorted(run.tags.items()) if name.startswith("mufin/") and name != JOB}
-    what = run.tags.get("mufin/dataset") or "several datasets"
+    what = ", ".join(run_tags.datasets(run.tags)) or "several datasets"
     title = f"mufin: {facts['job']} of {what} failed (run {run.run_id[:8]})"
     return notify.Message(title, "\n\n".join(lines) or context.failure_event.message or "no step ran", facts)

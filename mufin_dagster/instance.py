@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,12 @@ DRIVER = "postgresql+psycopg2://"
 """SQLAlchemy takes `postgresql://` for another driver than the one that dagster-postgres brings."""
 
 
-def configuration(workspace: Workspace, environment: MutableMapping[str, str]) -> dict[str, Any]:
+def configuration(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, Any]:
     """What DAGSTER_HOME/dagster.yaml is to hold.
 
     Args:
         workspace: the project.
-        environment: of what will read it; a Postgres URL in it gets the driver that is installed.
-
-    Raises:
-        SettingError: the URL is no Postgres URL, or dagster-postgres is not installed.
+        environment: of what will read it.
     """
     from mufin_dagster import machine
 
@@ -42,13 +39,12 @@ def configuration(workspace: Workspace, environment: MutableMapping[str, str]) -
     gpus = machine.gpus((read(workspace.params).get("execution") or {}).get("gpus", "auto"))
     concurrency = document["concurrency"]
     document["concurrency"] = {**concurrency, "pools": {**concurrency["pools"], "default_limit": max(1, len(gpus))}}
-    if url := environment.get(POSTGRES):
-        environment[POSTGRES] = _with_driver(url)
+    if environment.get(POSTGRES):
         document["storage"] = {"postgres": {"postgres_url": {"env": POSTGRES}}}
     return document
 
 
-def write(workspace: Workspace, home: Path, environment: MutableMapping[str, str]) -> None:
+def write(workspace: Workspace, home: Path, environment: Mapping[str, str]) -> None:
     """Write dagster.yaml to DAGSTER_HOME, where it is not so already."""
     home.mkdir(parents=True, exist_ok=True)
     told = HEADER + yaml.safe_dump(configuration(workspace, environment), sort_keys=False)
@@ -57,6 +53,16 @@ def write(workspace: Workspace, home: Path, environment: MutableMapping[str, str
         aside = target.with_name(f".{target.name}.{os.getpid()}")
         aside.write_text(told)
         os.replace(aside, target)
+
+
+def with_driver(environment: MutableMapping[str, str]) -> None:
+    """Name the driver that is installed in the environment's Postgres URL, if it has one.
+
+    Raises:
+        SettingError: it is no Postgres URL, or dagster-postgres is not installed.
+    """
+    if url := environment.get(POSTGRES):
+        environment[POSTGRES] = _with_driver(url)
 
 
 def _with_driver(url: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -102,8 +101,7 @@ def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str
 def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, console: Console) -> bool:
     from dagster import DagsterInstance
 
-    env = home.prepare(workspace)
-    os.environ["DAGSTER_HOME"] = env["DAGSTER_HOME"]
+    env = home.enter(workspace)
     launch = uuid.uuid4().hex[:12]
     told = json.dumps({"launch": launch, "assets": ["/".join(key) for key in rows], "force": force})
     log = Path(env["DAGSTER_HOME"]) / "launches" / f"{launch}.log"

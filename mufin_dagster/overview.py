@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, pipeline
-from mufin_dagster.run_tags import DATASET, JOB
+from mufin_dagster import home, pipeline, run_tags
+from mufin_dagster.run_tags import JOB
 from mufin_dagster.settings import automation
 from mufin_dagster.status import State
 from mufin_model.artefacts import Workspace
@@ -61,7 +60,7 @@ class Overview:
 
 def overview(workspace: Workspace, datasets: Sequence[str] = ()) -> Overview:
     """Look at Dagster's records and at what is released, of all datasets or of some."""
-    os.environ["DAGSTER_HOME"] = home.prepare(workspace)["DAGSTER_HOME"]
+    home.enter(workspace)
     from dagster import AssetKey, DagsterInstance
 
     from mufin_model.release.shelf import Shelf
@@ -157,9 +156,7 @@ def _runs(instance: DagsterInstance, datasets: Sequence[str]) -> list[Run]:
 
 
 def _datasets(run: DagsterRun) -> list[str]:
-    named = {value for tag, value in run.tags.items() if tag == DATASET or tag.startswith(f"{DATASET}.")}
-    chosen = {key.path[0] for key in run.asset_selection or ()}
-    return sorted(named | chosen)
+    return sorted({*run_tags.datasets(run.tags), *(key.path[0] for key in run.asset_selection or ())})
 
 
 def _on(instance: DagsterInstance) -> dict[str, bool]:

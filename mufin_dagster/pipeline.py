@@ -45,7 +45,7 @@ class Stage:
     """Keys of params.yaml the result depends on."""
     outs: tuple[str, ...]
     meta: Mapping[str, Any]
-    """dvc.yaml's `meta.dagster`: kinds, cpu, memory_gb, gpu."""
+    """dvc.yaml's `meta.dagster`: kinds, need (execution.Need), `fresh`, `here`."""
     code_version: str
     """Of the command, settings and code as they stand now."""
 
@@ -80,6 +80,16 @@ def load(root: Path) -> tuple[Stage, ...]:
     settings = read(root / "params.yaml")
     with Repo(str(root)) as repo:
         return tuple(_stage(stage, settings) for stage in load_file(repo, str(root / "dvc.yaml")).stages.values())
+
+
+def inputs(root: Path, address: str) -> dict[str, str]:
+    """Path and hash of each artefact that a stage reads, as they lie there now."""
+    from dvc.dvcfile import load_file
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        stage = load_file(repo, str(root / "dvc.yaml")).stages[address]
+        return {dep.def_path: _hash(dep) for dep in stage.deps if dep.def_path.startswith(DATA)}
 
 
 def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:

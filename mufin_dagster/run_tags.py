@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,6 +46,11 @@ def tags(workspace: Workspace, datasets: Iterable[str], named: bool = False) -> 
         found[f"mufin/data{suffix}"] = (pipeline.catalog_version(workspace.root, name) or "unrecorded")[:12]
         found[f"mufin/params{suffix}"] = params_version(workspace, name)
     return found
+
+
+def datasets(tags: Mapping[str, str]) -> list[str]:
+    """The datasets that a run's tags name, by either form."""
+    return sorted({value for tag, value in tags.items() if tag == DATASET or tag.startswith(f"{DATASET}.")})
 
 
 def params_version(workspace: Workspace, dataset: str) -> str:

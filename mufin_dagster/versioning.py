@@ -6,19 +6,18 @@ Through sub-processes: DVC's Python calls resolve paths against the current fold
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from mufin_model import artefacts
 from mufin_model.artefacts import CATALOG, Workspace, full
 from mufin_model.errors import DiskError, MufinError
-from mufin_model.progress import say
 
 IN_STAGE = "DVC_STAGE"
 """Environment variable that DVC sets for a stage's command, and Dagster's steps as well: they record what it leaves."""
@@ -112,18 +111,9 @@ def record_catalog(workspace: Workspace, dataset: str) -> None:
         dvc(workspace.root, "add", str(folder.relative_to(workspace.root)))
 
 
-@contextmanager
-def exclusive(root: Path, name: str) -> Iterator[None]:
-    """A block that one process at a time may be in; others say so and wait."""
-    folder = root / ".dvc" / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is at it ({name}); waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def exclusive(root: Path, name: str) -> AbstractContextManager[None]:
+    """A block of the project that one process at a time may be in."""
+    return artefacts.exclusive(root / ".dvc" / "tmp" / f"{name}.lock")
 
 
 def status(root: Path, *addresses: str) -> dict[str, list[str]]:

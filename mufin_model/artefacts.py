@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mufin_model.errors import ArtefactError, DiskError, MufinError
+from mufin_model.progress import say
 
 CATALOG = "catalog"
 """The folder of a dataset that its owner writes, in the generic catalogue format."""
@@ -112,6 +114,10 @@ class Workspace:
             swap(folder, final)
         shutil.rmtree(self.dataset(dataset) / ".state" / noun, ignore_errors=True)
 
+    def alone(self, dataset: str, noun: str) -> AbstractContextManager[None]:
+        """A block in which no other process runs this stage: they would share its checkpoints."""
+        return exclusive(self.dataset(dataset) / ".state" / f"{noun}.lock")
+
     def seconds(self, dataset: str) -> dict[str, float]:
         """Wall seconds of each stage's last complete run on this machine, by noun."""
         path = self.dataset(dataset) / ".state" / "seconds.json"
@@ -133,6 +139,19 @@ class Workspace:
         folder = self.dataset(dataset) / ".state"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"usage.{noun}.json", dict(figures))
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """A block that one process at a time may be in; others say so and wait. The lock goes with its holder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process is at it ({path.stem}); waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -89,9 +90,10 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    began = time.monotonic()
-    with measured() as figures:
-        importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
+    with workspace.alone(dataset, NOUNS[verb]) if main_rank() else nullcontext():
+        began = time.monotonic()
+        with measured() as figures:
+            importlib.import_module(LIBRARY[verb][0]).run(workspace, dataset, settings)
     if main_rank():
         workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
         workspace.used(dataset, NOUNS[verb], figures)

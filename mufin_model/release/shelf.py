@@ -11,16 +11,15 @@ already the next one; running the same command again completes it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mufin_model.artefacts import Workspace, aside, read_json, write_json
+from mufin_model.artefacts import Workspace, aside, exclusive, read_json, write_json
 from mufin_model.errors import ArtefactError
 from mufin_model.release.package import MANIFEST, VERDICT, released, verify
 
@@ -137,13 +136,9 @@ class Shelf:
                 os.rename(self.path(name), folder / name)
         return gone
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """A block in which no other process decides about this dataset; the lock goes with its holder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """A block in which no other process decides about this dataset."""
+        return exclusive(self.folder / ".lock")
 
 
 def link_all(source: Path, target: Path) -> None:

@@ -44,7 +44,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The copy's own code goes before the installed one; nothing of the caller's Dagster."""
         env = environment(self.root) | {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "2"}
-        for name in ("DAGSTER_HOME", "MUFIN_EXECUTOR", "MUFIN_CONCURRENCY"):
+        for name in ("DAGSTER_HOME", "MUFIN_EXECUTOR"):
             env.pop(name, None)
         return env
 

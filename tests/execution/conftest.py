@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,20 @@ with workspace.write("one", noun) as folder:
 workspace.took("one", noun, time.monotonic() - began)
 """
 
+JOINT = """\
+import json, os
+import torch.distributed as together
+from mufin_model.artefacts import Workspace
+from mufin_model.training.launch import MEET, NODE, NODES, first_node
+rank, count = int(os.environ[NODE]), int(os.environ[NODES])
+together.init_process_group("gloo", init_method=f"tcp://{os.environ[MEET]}", rank=rank, world_size=count)
+places = [None] * count
+together.all_gather_object(places, [os.environ["MUFIN_SCRATCH"], os.environ["CUDA_VISIBLE_DEVICES"], str(rank)])
+if first_node():
+    with Workspace.find().write("one", "joint") as folder:
+        (folder / "epochs.json").write_text(json.dumps({"epochs": places}))
+"""
+
 
 class Project:
     """The project's folder, and what tests do with it."""
@@ -77,6 +92,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     (root / "data" / "one" / "catalog").mkdir(parents=True)
     (root / "data" / "one" / "catalog" / "text.txt").write_text("what is trained on")
     (root / "train.py").write_text(TRAIN)
+    (root / "joint.py").write_text(JOINT)
     needs = {"letters": {"cpu": 1, "gpu": 0}, "words": {"cpu": 1, "gpu": 1}, "pairs": {"cpu": 1, "gpu": 2}}
     stages = {
         noun: {
@@ -87,6 +103,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
             "meta": {"dagster": {**need, "memory_gb": 0.1}},
         }
         for noun, need in needs.items()
+    }
+    here = {"cpu": 1, "gpu": 0, "here": True, "memory_gb": 0.1}
+    stages["shelf"] = stages["letters"] | {
+        "cmd": f"{sys.executable} {root / 'train.py'} shelf 1",
+        "outs": [{"data/${item.dataset}/shelf": {"persist": True}}],
+        "meta": {"dagster": here},
+    }
+    joint = {"cpu": 1, "gpu": 1, "nodes": 2, "memory_gb": 0.1}
+    stages["joint"] = stages["words"] | {
+        "cmd": f"{sys.executable} {root / 'joint.py'}",
+        "outs": [{"data/${item.dataset}/joint": {"persist": True}}],
+        "meta": {"dagster": joint},
     }
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     project = Project(root)
@@ -124,6 +152,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "no_proxy": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
+    # servers of one process share what they hold
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     boto3.client("s3").create_bucket(Bucket="mufin-test")
     yield "s3://mufin-test/shop"
     server.stop()

@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from mufin_dagster import cluster, execution
+from mufin_dagster import cluster, execution, pipeline
 from mufin_dagster.travel import Store
 from mufin_model.errors import SettingError
 
-from .conftest import EPOCHS, Project
+from .conftest import EPOCHS, REPOSITORY, Project
 
 pytest.importorskip("ray")
 GIGABYTE = 10**9
@@ -91,6 +91,14 @@ def test_steps_land_where_their_need_is_and_outlive_a_worker(
     assert ended.code == cluster.GONE
     assert "no 1 node(s) of the cluster have 1 CPU, 0.1 GB, 2 GPU" in lines[0]
 
+    # one training over two nodes: each knows its place, and they meet
+    project.set(target="ray", ray=address, wait=60)
+    done = project.materialize("joint", instance)
+    assert done.success, failures(done)
+    places = epochs(project, "joint")
+    assert {Path(scratch).name for scratch, _, _ in places} == {"first", "second"}
+    assert [(gpu, rank) for _, gpu, rank in places] == [("0", "0"), ("0", "1")]
+
     # by URL, and the node that trains is killed in the midst of it
     project.set(target="ray", ray=address, wait=60, work=s3, checkpoint=1)
     killed: list[str] = []
@@ -124,6 +132,18 @@ def test_steps_land_where_their_need_is_and_outlive_a_worker(
     assert Store(f"{s3}/checkpoints/one/words").named("last") is None  # nothing left to resume
     (made,) = done.get_asset_materialization_events()
     assert made.materialization.metadata["seconds"].value >= 1  # as the worker noted
+
+
+def test_what_belongs_to_this_machine_stays_on_it(project: Project) -> None:
+    project.set(target="ray", ray="127.0.0.1:1", work="file:///nowhere")
+    ended = execution.run(project.workspace, project.stage("shelf"), {}, project.workspace.params, print)
+    assert ended.code == 0, ended.tail
+    assert project.workspace.path("one", "shelf").is_dir()
+
+
+def test_releases_meet_where_they_are_kept() -> None:
+    stages = [stage for stage in pipeline.load(REPOSITORY) if stage.meta.get("here")]
+    assert {stage.noun for stage in stages} == {"released_model"}
 
 
 def test_no_cluster_is_a_users_mistake(project: Project) -> None:

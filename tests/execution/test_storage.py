@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -94,6 +95,13 @@ with dg.DagsterInstance.get() as instance:
 """
 
 
+STATUS = """
+import os, subprocess, sys
+del os.environ["DAGSTER_HOME"]
+subprocess.run([sys.executable, "-m", "mufin_dagster.cli", "status", "--json"])
+"""
+
+
 @pytest.fixture
 def ready(project: Project) -> Project:
     shutil.copy(REPOSITORY / "dagster.yaml", project.root / "dagster.yaml")
@@ -115,12 +123,17 @@ def test_postgres_by_one_variable(ready: Project, postgres: str) -> None:
     # another process finds what the first one left
     count = "import dagster as dg; print(dg.DagsterInstance.get().get_runs_count())"
     assert run(ready, count, MUFIN_POSTGRES_URL=postgres).split()[-1] == "1"
+    # as does one whose DAGSTER_HOME was written by others, a config map for one
+    assert run(ready, count, MUFIN_POSTGRES_URL=postgres, DAGSTER_HOME=str(home)).split()[-1] == "1"
+    # and the commands: what they find is what they made there
+    told = run(ready, STATUS, MUFIN_POSTGRES_URL=postgres)
+    assert [one["status"] for one in json.loads(told[told.index("{") :])["runs"]] == ["SUCCESS"]
     # and without the variable it is SQLite again
     instance.write(ready.workspace, home, {})
     with dg.DagsterInstance.from_config(str(home)) as made:
         assert made.get_runs_count() == 0
 
 
-def test_another_url_is_a_users_mistake(ready: Project) -> None:
+def test_another_url_is_a_users_mistake() -> None:
     with pytest.raises(SettingError, match="'mysql' is no Postgres URL"):
-        instance.configuration(ready.workspace, {instance.POSTGRES: "mysql://here"})
+        instance.with_driver({instance.POSTGRES: "mysql://here"})

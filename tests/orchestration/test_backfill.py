@@ -105,7 +105,7 @@ def test_the_job_takes_a_version_as_its_partition(project: Project, past: dict[s
         assert yesterday in keys
         done = job.execute_in_process(partition_key=yesterday, instance=instance)
         assert done.success
-        assert instance.get_run_by_id(done.run_id).tags["mufin/dataset"] == "one"
+        assert instance.get_run_by_id(done.run_id).tags["mufin/dataset.one"] == "one"
     kept = project.workspace.dataset("one") / backfill.KEPT / yesterday.split()[1]
     assert (kept / "metrics.json").read_bytes() == past[METRICS]
 

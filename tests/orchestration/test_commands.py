@@ -12,8 +12,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from mufin_dagster import datasets, params, status, versioning
+from mufin_dagster.cli import app
 from mufin_model.config import read
 from mufin_model.errors import CatalogError, DatasetError, MufinError
 
@@ -156,3 +158,16 @@ def test_the_default_remote_takes_what_is_pushed():
     config = (Path(__file__).parents[2] / ".dvc" / "config").read_text()
     assert "remote = local" in config
     assert "url = ../data/.remote" in config
+
+
+def test_the_web_interface_listens_on_this_machine_alone(project: Project, monkeypatch: pytest.MonkeyPatch):
+    become: list[list[str]] = []
+
+    def replaced(_: str, command: list[str], __: object) -> None:
+        become.append(command)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execvpe", replaced)
+    assert CliRunner().invoke(app, ["ui"]).exit_code == 0
+    (command,) = become
+    assert command[command.index("-h") + 1] == "127.0.0.1"

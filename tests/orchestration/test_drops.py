@@ -111,6 +111,8 @@ def test_what_a_killed_run_had_taken_is_taken_up(project: Project, tmp_path: Pat
     monkeypatch.setattr(datasets, "add", lambda *_, **__: None)
     assert drops.take_in(project.workspace, tmp_path, "one") == "a new version of its catalogue"
     assert drops.left(tmp_path) == {}
+    # and of one that was killed when all was done, nothing is asked again
+    assert drops.take_in(project.workspace, tmp_path, "one").startswith("nothing is there")
 
 
 def test_the_sensor_asks_once_for_each_drop(project: Project, instance: dg.DagsterInstance, tmp_path: Path):
