@@ -23,11 +23,11 @@ from mufin_model.ranking import ndcg
 from mufin_model.ridge.features import Features
 from mufin_model.ridge.kernel import FORMS, Form, Pair, width
 
-LIMIT = 20_000
-"""Labelled items at most: the kernel matrix takes 4 n^2 bytes, its factor n^3 / 3 products."""
+LIMIT = 16_000
+"""Labelled items at most: seven matrices of 4 n^2 bytes are held at once, and the factor takes n^3 / 3 products."""
 
-CELLS = 400_000_000
-"""Labelled items times labels at most: the weights take 4 bytes for each."""
+CELLS = 200_000_000
+"""Labelled items times labels at most: the weights of each of three views take 4 bytes for each."""
 
 DIAGONAL = 3.0
 """The kernel's mean diagonal."""
