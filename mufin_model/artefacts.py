@@ -196,10 +196,17 @@ def disk(target: Path) -> Iterator[None]:
         ) from error
 
 
-def full(error: Exception) -> bool:
-    """Whether an error tells of a full disk, a quota or a limit on a file's size; some libraries keep only the text."""
+def full(error: BaseException | None) -> bool:
+    """Whether an error, or one it came of, tells of a full disk, a quota or a limit on a file's size.
+
+    Some libraries keep only the text, and some fail once more while they close the file.
+    """
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes)
+    while error is not None:
+        if getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes):
+            return True
+        error = error.__context__
+    return False
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -155,7 +155,8 @@ def _checkpoint(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule
     path = plan.state / "checkpoint.pt"
     aside = path.with_suffix(f".{os.getpid()}")
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    torch.save({"key": key, "curve": curve, **state}, aside)
+    with aside.open("wb") as file:  # given a path, torch hides a full disk behind words of its own
+        torch.save({"key": key, "curve": curve, **state}, file)
     os.replace(aside, path)
 
 

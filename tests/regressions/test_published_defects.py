@@ -321,7 +321,8 @@ def test_b18_every_draw_is_seeded_and_no_epoch_repeats_another(built, tmp_path, 
         return made
 
     monkeypatch.setattr(ShortlistSampler, "draw", note)
-    small = built.branch(tmp_path, ("ingest", "encode", "pretrain", "index", "mine"), ("finetune.epochs=3",))
+    settings = ("finetune.epochs=3", "finetune.ridge=false")
+    small = built.branch(tmp_path, ("ingest", "encode", "pretrain", "index", "mine"), settings)
     small.run("finetune")
     assert len(seeds) == len(set(seeds)) == 3
     assert len(drawn) == len(set(drawn)) > 3

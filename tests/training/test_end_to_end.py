@@ -65,7 +65,7 @@ def test_its_descriptors_are_those_of_the_saved_encoder(tuned, tmp_path) -> None
 
 
 def test_the_classifier_sees_them_and_the_shortlist_does_not(tuned, built, tmp_path) -> None:
-    rows = Catalog.load(tuned.noun("raw_descriptors")).rows("test")[:10]
+    rows = Catalog.load(tuned.noun("raw_descriptors")).rows("val")
     full = scorer(tuned)(rows, ["train"], ("image", "text"))
     changed = tmp_path / "changed"
     shutil.copytree(tuned.noun("finetuned_classifiers"), changed)
