@@ -6,6 +6,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
   $$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# uv leaves bytecode to the first import. Where this is set, every process would compile all it imports, for 20 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test lint bench soak browser postgres
 

@@ -202,8 +202,9 @@ def full(error: BaseException | None) -> bool:
     Some libraries keep only the text, and some fail once more while they close the file.
     """
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    words = (*map(os.strerror, codes), "requested and")  # numpy: "1080 requested and 524 written"
     while error is not None:
-        if getattr(error, "errno", None) in codes or any(os.strerror(code) in str(error) for code in codes):
+        if getattr(error, "errno", None) in codes or any(word in str(error) for word in words):
             return True
         error = error.__context__
     return False

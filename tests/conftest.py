@@ -52,6 +52,7 @@ SMALL = (
     "finetune.epochs=2",
     "finetune.least_steps=0",
     "finetune.batch_size=32",
+    "finetune.reranker_epochs=10",
     "finetune.positives=2",
     "finetune.negatives=6",
     "predict.shortlist=20",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -73,12 +72,12 @@ def test_images_added_in_one_place_change_the_chunks_around_it_alone(tmp_path: P
 def test_a_read_opens_one_chunk_and_keeps_no_file_open(tmp_path: Path) -> None:
     write(tmp_path / "images", drawn(1000, 4))
     store = ImageStore(tmp_path / "images")
-    before = len(os.listdir("/proc/self/fd"))
     store.bytes(999)
     assert store._chunk.cache_info().currsize == 1
     for row in range(1000):
         store.bytes(row)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    opened = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    assert not [file for file in opened if tmp_path in file.parents]
 
 
 def test_a_chunk_of_other_images_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import dagster as dg
 import psutil
@@ -77,9 +78,13 @@ class Daemon:
         at = next(place for place, one in enumerate(above) if "forkserver" in " ".join(one.cmdline()))
         return [above[0], *above[at : at + 3]]
 
-    def end(self) -> None:
-        for process in self.everything():
-            process.kill()
+    def power_off(self) -> None:
+        """Kill all at one moment: else what waits for one killed before it would go on."""
+        everything = self.everything()
+        for end in (psutil.Process.suspend, psutil.Process.kill):
+            for process in everything:
+                with suppress(psutil.Error):
+                    end(process)
         self.process.wait()
 
 
@@ -97,7 +102,7 @@ def daemon(project: Project) -> Iterator[Daemon]:
     (project.root / "wait").touch()
     made = Daemon(project)
     yield made
-    made.end()
+    made.power_off()
 
 
 def until(holds: Callable[[], object], daemon: Daemon) -> None:
@@ -144,9 +149,7 @@ def test_a_run_ends_well_whatever_is_killed(daemon: Daemon) -> None:
         assert command.is_running()
 
         # the machine: another run goes on once it is back
-        for process in daemon.everything():
-            process.kill()
-        daemon.process.wait()
+        daemon.power_off()
         daemon.start()
         until(lambda: times() == 3, daemon)
         assert runs() == ["FAILURE", "FAILURE", "STARTED"]
