@@ -27,8 +27,9 @@ demo: .set-up ## draw a catalogue, run every stage, print the figures
 ui: .set-up ## Dagster's web interface on http://127.0.0.1:3000
 	mufin ui
 
-test: .set-up browser postgres ## all tests
-	pytest
+WORKERS ?= 2
+test: .set-up browser postgres ## all tests; WORKERS=8 for more at once
+	pytest -n $(WORKERS) --dist loadfile
 
 lint: .set-up ## style, types, and who may import whom
 	ruff check .
