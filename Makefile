@@ -29,7 +29,7 @@ ui: .set-up ## Dagster's web interface on http://127.0.0.1:3000
 
 WORKERS ?= 2
 test: .set-up browser postgres ## all tests; WORKERS=8 for more at once
-	pytest -n $(WORKERS) --dist loadfile
+	pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .set-up ## style, types, and who may import whom
 	ruff check .
