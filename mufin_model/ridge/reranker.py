@@ -24,6 +24,9 @@ BATCH = 128
 
 RATE, DECAY = 2e-3, 1e-2
 
+FAR = 10.0
+"""Deviations at most that an item's evidence counts for: some of it hardly varies among the items trained on."""
+
 
 class Network(nn.Module):
     """Evidence [.., E] to a score [..]: a linear map joined by a perceptron."""
@@ -55,8 +58,18 @@ class Reranker(nn.Module):
 
     def forward(self, evidence: Tensor) -> Tensor:
         """Scores [n, S] of evidence [n, S, E]."""
-        seen = (evidence - self.mean) / self.deviation
+        seen = self.standardised(evidence)
         return torch.stack([network(seen) for network in self.networks]).mean(0)
+
+    def standardise_by(self, evidence: Tensor) -> None:
+        """Take mean and deviation of evidence [n, S, E]; what is constant there is left in its own unit."""
+        deviation = evidence.flatten(0, 1).std(0, correction=0)
+        self.mean.copy_(evidence.flatten(0, 1).mean(0))
+        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def standardised(self, evidence: Tensor) -> Tensor:
+        """Evidence in deviations from its mean, FAR at most."""
+        return ((evidence - self.mean) / self.deviation).clamp(-FAR, FAR)
 
     @torch.inference_mode()
     def score(self, evidence: Tensor, batch: int = 1024) -> np.ndarray:
@@ -98,8 +111,7 @@ def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int,
     """
     made = Reranker(evidence.shape[-1], networks).to(device)
     if len(evidence):
-        made.mean.copy_(evidence.flatten(0, 1).mean(0))
-        made.deviation.copy_(evidence.flatten(0, 1).std(0, correction=0) + 1e-6)
+        made.standardise_by(evidence)
     usable = np.flatnonzero(true.any(1).numpy())
     for number, network in enumerate(made.networks):
         rng = np.random.default_rng([seed, 5, number])
@@ -117,7 +129,7 @@ def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int,
             order = rng.permutation(usable)
             for at in range(0, len(order), BATCH):
                 some = torch.from_numpy(order[at : at + BATCH])
-                scores = network((evidence[some].to(device) - made.mean) / made.deviation)
+                scores = network(made.standardised(evidence[some].to(device)))
                 loss = decoupled_softmax(scores, true[some].to(device))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

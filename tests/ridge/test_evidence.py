@@ -110,3 +110,15 @@ def test_it_learns_what_the_first_column_hides(tmp_path: Path) -> None:
 def test_nothing_to_learn_from_is_no_error() -> None:
     made = train(torch.zeros(4, 3, 2), torch.zeros(4, 3, dtype=torch.bool), 1, 2, 0, CPU)
     assert np.isfinite(made.score(torch.ones(2, 3, 2))).all()
+
+
+def test_evidence_never_seen_to_vary_does_not_rule() -> None:
+    """A column that is constant in training, and all but constant, of an item that differs in it."""
+    evidence = torch.randn(200, 6, 3, generator=torch.Generator().manual_seed(0))
+    true = evidence[:, :, 0] > 1
+    evidence[:, :, 1], evidence[:, :, 2] = 0.5, 0.5
+    evidence[0, 0, 2] = 0.501
+    made = train(evidence, true, networks=1, epochs=5, seed=1, device=CPU)
+    odd = evidence[1:2].clone()
+    odd[0, 0, 1:] = 1.0
+    assert np.abs(made.score(odd) - made.score(evidence[1:2])).max() < 20
