@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,22 +75,15 @@ def load(root: Path) -> tuple[Stage, ...]:
     Raises:
         SettingError: a stage has no `matrix: {dataset: ...}`, or a setting that it names is not in params.yaml.
     """
-    from dvc.dvcfile import load_file
-    from dvc.repo import Repo
-
     settings = read(root / "params.yaml")
-    with Repo(str(root)) as repo:
-        return tuple(_stage(stage, settings) for stage in load_file(repo, str(root / "dvc.yaml")).stages.values())
+    with _declared(root) as stages:
+        return tuple(_stage(stage, settings) for stage in stages.values())
 
 
 def inputs(root: Path, address: str) -> dict[str, str]:
     """Path and hash of each artefact that a stage reads, as they lie there now."""
-    from dvc.dvcfile import load_file
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        stage = load_file(repo, str(root / "dvc.yaml")).stages[address]
-        return {dep.def_path: _hash(dep) for dep in stage.deps if dep.def_path.startswith(DATA)}
+    with _declared(root) as stages:
+        return {dep.def_path: _hash(dep) for dep in stages[address].deps if dep.def_path.startswith(DATA)}
 
 
 def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...]:
@@ -129,6 +123,17 @@ def input_version(stage: Stage, parent: Stage, locked: Mapping[str, Locked]) -> 
     if theirs and all(theirs.outs.get(path) == md5 for path, md5 in read_now.items()):
         return theirs.data_version
     return _joined(list(read_now.values()))
+
+
+@contextmanager
+def _declared(root: Path) -> Iterator[Mapping[str, Any]]:
+    """DVC's stages by address, as dvc.yaml declares them: dvc.lock, which DVC may be writing, is not read."""
+    from dvc.dvcfile import load_file
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        file = load_file(repo, str(root / "dvc.yaml"))
+        yield file.LOADER(file, file.contents)
 
 
 def _settled(path: Path) -> dict[str, Any]:

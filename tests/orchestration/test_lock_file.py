@@ -37,3 +37,9 @@ def test_a_lock_that_is_being_written_is_waited_for(project: Project):
     finally:
         stop.set()
         writer.join()
+
+
+def test_what_dvc_yaml_declares_needs_no_lock(project: Project) -> None:
+    before = pipeline.load(project.root), pipeline.inputs(project.root, "words@one")
+    (project.root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  letters@one:\n    cmd: half of a co")
+    assert (pipeline.load(project.root), pipeline.inputs(project.root, "words@one")) == before
