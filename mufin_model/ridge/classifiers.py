@@ -43,7 +43,7 @@ class Ridge:
     Attributes:
         seen: modalities that the kernel compares.
         weights: (K + λ I)^-1 Y, times the kernel's scale; [m, L].
-        scale: that brings the kernel's mean diagonal to DIAGONAL.
+        scale: that brings the kernel's mean diagonal to DIAGONAL; 1 where the kernel is all zeros.
         width: of the Gaussian kernel of drawings.
     """
 
@@ -77,7 +77,8 @@ class Fit:
         self.links, spread = links, width(known)
         self.pair = Pair(known, known, form, spread)
         kernel = self.pair.whole(seen)
-        scale = DIAGONAL / max(float(kernel.diagonal().mean()), 1e-6)
+        alike = float(kernel.diagonal().mean())
+        scale = DIAGONAL / alike if alike > 1e-6 else 1.0  # a form may see nothing of a modality
         self.inverse = _inverse(kernel.mul_(scale), form.penalty)
         dense = torch.from_numpy(np.ascontiguousarray((links.T @ self.inverse.cpu().numpy()).T)).to(self.inverse)
         self.residual = dense / self.inverse.diagonal().unsqueeze(1)

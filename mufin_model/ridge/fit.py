@@ -3,7 +3,7 @@
 featurizer/, known/  what the kernel compares, and that of the m labelled items, validation items included
 labels/              what is known of the labels
 <seen>/              by the modalities seen, all and each alone, as `views` tells:
-  config.json, weights.npy   the kernel's form, its scale, and the classifiers, float16 [m, L]
+  config.json, weights.npy   the kernel's form, its scale, and the classifiers before it, float16 [m, L]
   reranker/                  networks trained on the training items
   left_out/                  of the validation items: labels.npy int32 [n, S], ridge.npy and reranker.npy [n, S]: what
                              classifiers that were fitted without them say, and networks that were trained without them

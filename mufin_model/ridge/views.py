@@ -45,7 +45,8 @@ def save_ridge(folder: Path, ridge: Ridge) -> None:
     out.mkdir()
     told = {"form": dataclasses.asdict(ridge.form), "scale": ridge.scale, "width": ridge.width}
     write_json(out / "config.json", told)
-    np.save(out / "weights.npy", ridge.weights.half().cpu().numpy())
+    # Without the scale they are 1 / penalty at most; with it, float16 may not reach.
+    np.save(out / "weights.npy", (ridge.weights / ridge.scale).half().cpu().numpy())
 
 
 def read_form(folder: Path, seen: Seen) -> Form:
@@ -67,5 +68,5 @@ def load_ridge(folder: Path, known: Features, seen: Seen, n_labels: int) -> Ridg
     """
     config = read_json(folder / name_of(seen) / "config.json")
     weights = read_array(folder / name_of(seen) / "weights.npy", shape=(len(known), n_labels))
-    there = torch.from_numpy(weights).to(known.pictured.device).float()
+    there = torch.from_numpy(weights).to(known.pictured.device).float() * config["scale"]
     return Ridge(known, seen, read_form(folder, seen), there, config["scale"], config["width"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from mufin_model.ridge.classifiers import DIAGONAL, Fit, choose
 from mufin_model.ridge.kernel import FORMS, Form, Pair, itself, width
+from mufin_model.ridge.views import load_ridge, save_ridge
 
 from .conftest import BOTH, World
 
@@ -77,3 +79,15 @@ def test_a_kernel_that_is_not_positive_definite_gets_more_penalty(world: World) 
     kernel = Pair(world.known, world.known, form, 1.0).whole(BOTH)
     assert torch.linalg.eigvalsh(kernel.double()).min() < -1e-3
     assert torch.isfinite(Fit(world.known, world.links, form, BOTH).left_out()).all()
+
+
+@pytest.mark.parametrize("little", [0.0, 1e-5])
+def test_a_form_that_sees_next_to_nothing_has_finite_classifiers(world: World, tmp_path: Path, little: float) -> None:
+    form = replace(FORMS[0], pictures=(0.0, 0.0), images=(little, 0.0), added=0.0)
+    ridge = Fit(world.known, world.links, form, ("image",)).ridge
+    save_ridge(tmp_path, ridge)
+    again = load_ridge(tmp_path, world.known, ("image",), world.catalog.n_seen)
+    made, saved = (one.score(one.pair(world.known)) for one in (ridge, again))
+    assert torch.isfinite(saved).all()
+    torch.testing.assert_close(saved, made, atol=1e-2, rtol=1e-2)
+    assert bool(saved.any()) == (little > 0)
