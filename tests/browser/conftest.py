@@ -58,7 +58,7 @@ class Project:
         subprocess.run([sys.executable, "-c", code, override], cwd=self.root, env=self.environment, check=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The demo, every stage done: some minutes on two cores."""
     root = tmp_path_factory.mktemp("project")
@@ -79,7 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ui(project: Project) -> Iterator[Project]:
     """The project with its web interface up; all its processes are gone afterwards."""
     log = project.root / "ui.log"
