@@ -18,12 +18,14 @@ Repository; the inverse propensity is `catalog.propensity`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 from scipy.sparse import csr_matrix
 
 Floats = npt.NDArray[np.float64]
@@ -35,8 +37,8 @@ PER_K = ("P", "nDCG", "PSP", "PSnDCG")
 ABSENT = np.iinfo(np.int64).max
 """The rank of a label that was not retrieved: beyond every k, however few labels there are."""
 
-BLOCK = 256
-"""Rows a thread takes at once: one buffer a block, and work enough to hide the scheduling."""
+BLOCK = 4096
+"""Rows a thread takes at once: work enough to hide the scheduling."""
 
 
 def without(matrix: csr_matrix, pairs: csr_matrix) -> csr_matrix:
@@ -113,8 +115,8 @@ def row_metrics(
     ideal = np.concatenate([[1.0], np.cumsum(gain)])  # [0]: no true label, and nothing to divide
     values = np.zeros((scores.shape[0], len(names)))
     best = np.zeros_like(values)
-    _metrics_pass(
-        scores.indptr, scores.indices, scores.data, truth.indptr, truth.indices,
+    _over_rows(
+        _metrics_pass, len(values), scores.indptr, scores.indices, scores.data, truth.indptr, truth.indices,
         inverse, k_array, recall_array, gain, ideal, values, best,
     )  # fmt: skip
     return RowMetrics(names, values, best)
@@ -139,7 +141,10 @@ def true_ranks(scores: csr_matrix, truth: csr_matrix) -> tuple[Integers, Integer
     """
     truth = _links(scores, truth)
     ranks = np.empty(truth.nnz, dtype=np.int64)
-    _ranks_pass(scores.indptr, scores.indices, scores.data, truth.indptr, truth.indices, ABSENT, ranks)
+    _over_rows(
+        _ranks_pass, truth.shape[0], scores.indptr, scores.indices, scores.data,
+        truth.indptr, truth.indices, ABSENT, ranks,
+    )  # fmt: skip
     rows = np.repeat(np.arange(truth.shape[0], dtype=np.int64), np.diff(truth.indptr))
     return rows, truth.indices.astype(np.int64), ranks
 
@@ -152,7 +157,7 @@ def top_k(scores: csr_matrix, k: int) -> tuple[Integers, Floats]:
     """
     labels = np.full((scores.shape[0], k), -1, dtype=np.int64)
     values = np.full((scores.shape[0], k), -np.inf)
-    _top_pass(scores.indptr, scores.indices, scores.data, labels, values)
+    _over_rows(_top_pass, len(labels), scores.indptr, scores.indices, scores.data, labels, values)
     return labels, values
 
 
@@ -174,6 +179,18 @@ def _links(scores: csr_matrix, truth: csr_matrix) -> csr_matrix:
     truth.sum_duplicates()
     truth.eliminate_zeros()
     return truth
+
+
+def _over_rows(one_pass: Callable[..., None], rows: int, *arguments: object) -> None:
+    """Call a compiled pass on blocks of rows, a thread each.
+
+    numba's own threads would be OpenMP's, whose number it sets for the whole process: torch would compute with as many
+    from then on, and the sums of a training come out in another order.
+    """
+    starts = range(0, rows, BLOCK)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, max(1, len(starts)))) as pool:
+        for _ in pool.map(lambda start: one_pass(start, min(rows, start + BLOCK), *arguments), starts):
+            pass
 
 
 @njit(nogil=True, cache=True)
@@ -204,56 +221,53 @@ def _insert(value, label, values, labels, filled):  # type: ignore[no-untyped-de
     return min(filled + 1, k)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@njit(nogil=True, cache=True)
 def _metrics_pass(  # type: ignore[no-untyped-def]
-    indptr, indices, data, true_indptr, true_indices, weights, ks, recall_ks, gain, ideal, values, best
+    start, stop, indptr, indices, data, true_indptr, true_indices, weights, ks, recall_ks, gain, ideal, values, best
 ):
-    n, k_max = len(indptr) - 1, len(gain)
-    for block in prange((n + BLOCK - 1) // BLOCK):
-        top, top_labels = np.empty(k_max), np.empty(k_max, dtype=np.int64)
-        for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            n_true, filled = true_indptr[i + 1] - true_indptr[i], 0
-            for t in range(true_indptr[i], true_indptr[i + 1]):
-                label = true_indices[t]
-                weight = weights[label]
-                if k_max > 0:
-                    filled = _insert(weight, label, top, top_labels, filled)
-                rank = _rank(label, indptr[i], indptr[i + 1], indices, data)
-                if rank < 0:
-                    continue
-                for c in range(len(ks)):
-                    if rank < ks[c]:
-                        norm = ideal[min(ks[c], n_true)]
-                        values[i, 4 * c] += 1.0 / ks[c]
-                        values[i, 4 * c + 1] += gain[rank] / norm
-                        values[i, 4 * c + 2] += weight / ks[c]
-                        values[i, 4 * c + 3] += weight * gain[rank] / norm
-                for c in range(len(recall_ks)):
-                    if rank < recall_ks[c]:
-                        values[i, 4 * len(ks) + c] += 1.0 / n_true
+    k_max = len(gain)
+    top, top_labels = np.empty(k_max), np.empty(k_max, dtype=np.int64)
+    for i in range(start, stop):
+        n_true, filled = true_indptr[i + 1] - true_indptr[i], 0
+        for t in range(true_indptr[i], true_indptr[i + 1]):
+            label = true_indices[t]
+            weight = weights[label]
+            if k_max > 0:
+                filled = _insert(weight, label, top, top_labels, filled)
+            rank = _rank(label, indptr[i], indptr[i + 1], indices, data)
+            if rank < 0:
+                continue
             for c in range(len(ks)):
-                norm = ideal[min(ks[c], n_true)]
-                for j in range(min(ks[c], filled)):
-                    best[i, 4 * c + 2] += top[j] / ks[c]
-                    best[i, 4 * c + 3] += top[j] * gain[j] / norm
+                if rank < ks[c]:
+                    norm = ideal[min(ks[c], n_true)]
+                    values[i, 4 * c] += 1.0 / ks[c]
+                    values[i, 4 * c + 1] += gain[rank] / norm
+                    values[i, 4 * c + 2] += weight / ks[c]
+                    values[i, 4 * c + 3] += weight * gain[rank] / norm
+            for c in range(len(recall_ks)):
+                if rank < recall_ks[c]:
+                    values[i, 4 * len(ks) + c] += 1.0 / n_true
+        for c in range(len(ks)):
+            norm = ideal[min(ks[c], n_true)]
+            for j in range(min(ks[c], filled)):
+                best[i, 4 * c + 2] += top[j] / ks[c]
+                best[i, 4 * c + 3] += top[j] * gain[j] / norm
 
 
-@njit(nogil=True, cache=True, parallel=True)
-def _ranks_pass(indptr, indices, data, true_indptr, true_indices, absent, ranks):  # type: ignore[no-untyped-def]
-    n = len(indptr) - 1
-    for block in prange((n + BLOCK - 1) // BLOCK):
-        for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            for t in range(true_indptr[i], true_indptr[i + 1]):
-                rank = _rank(true_indices[t], indptr[i], indptr[i + 1], indices, data)
-                ranks[t] = rank if rank >= 0 else absent
+@njit(nogil=True, cache=True)
+def _ranks_pass(  # type: ignore[no-untyped-def]
+    start, stop, indptr, indices, data, true_indptr, true_indices, absent, ranks
+):
+    for i in range(start, stop):
+        for t in range(true_indptr[i], true_indptr[i + 1]):
+            rank = _rank(true_indices[t], indptr[i], indptr[i + 1], indices, data)
+            ranks[t] = rank if rank >= 0 else absent
 
 
-@njit(nogil=True, cache=True, parallel=True)
-def _top_pass(indptr, indices, data, labels, values):  # type: ignore[no-untyped-def]
-    n = len(indptr) - 1
-    for block in prange((n + BLOCK - 1) // BLOCK):
-        for i in range(block * BLOCK, min(n, (block + 1) * BLOCK)):
-            filled = 0
-            for j in range(indptr[i], indptr[i + 1]):
-                if not np.isnan(data[j]):
-                    filled = _insert(data[j], indices[j], values[i], labels[i], filled)
+@njit(nogil=True, cache=True)
+def _top_pass(start, stop, indptr, indices, data, labels, values):  # type: ignore[no-untyped-def]
+    for i in range(start, stop):
+        filled = 0
+        for j in range(indptr[i], indptr[i + 1]):
+            if not np.isnan(data[j]):
+                filled = _insert(data[j], indices[j], values[i], labels[i], filled)

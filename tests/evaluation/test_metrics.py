@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
 from mufin_model.catalog.propensity import inverse_propensity
-from mufin_model.evaluation.metrics import evaluate_scores, keep_top, row_metrics, top_k, true_ranks
+from mufin_model.evaluation.metrics import BLOCK, evaluate_scores, keep_top, row_metrics, top_k, true_ranks
 from mufin_model.evaluation.metrics import without as remove
 
 
@@ -126,6 +129,34 @@ def test_ranks_top_and_rows_agree() -> None:
     assert np.bincount(rows[ranks < 5], minlength=60) / 5 == pytest.approx(by_row.column("P@5"))
     kept = evaluate_scores(keep_top(scores, 5), truth, np.ones(40), [5], [5])
     assert kept == pytest.approx(by_row.mean(), abs=1e-12)
+
+
+def test_many_rows_on_several_threads_are_as_few() -> None:
+    rng, n = np.random.default_rng(4), 2 * BLOCK + 3
+    scores = csr_matrix((rng.random(3 * n), rng.integers(0, 40, 3 * n), np.arange(n + 1) * 3), shape=(n, 40))
+    truth = csr_matrix((np.ones(n), rng.integers(0, 40, n), np.arange(n + 1)), shape=(n, 40))
+    weights = rng.random(40) + 1
+    scores.sum_duplicates()
+    every = row_metrics(scores, truth, weights, [1, 2], [3])
+    for start in range(0, n, 100):
+        few = row_metrics(scores[start : start + 100], truth[start : start + 100], weights, [1, 2], [3])
+        np.testing.assert_array_equal(every.values[start : start + 100], few.values)
+        np.testing.assert_array_equal(every.best[start : start + 100], few.best)
+
+
+def test_torch_keeps_its_threads() -> None:
+    """As many threads, and the next training in this process is the same to the last bit."""
+    code = """
+import numpy, torch
+from scipy.sparse import eye_array
+from mufin_model.evaluation.metrics import top_k
+before = torch.get_num_threads()
+top_k(eye_array(10, format="csr"), 1)
+print(before, torch.get_num_threads())
+"""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["1", "1"]
 
 
 def test_no_items() -> None:

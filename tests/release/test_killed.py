@@ -27,7 +27,7 @@ def test_a_kill_at_any_step_leaves_a_whole_release_in_front(
     done = subprocess.run(
         [sys.executable, "-m", "tests.release.killed", str(small.workspace.root)],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
         capture_output=True,
         text=True,
     )

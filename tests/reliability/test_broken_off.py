@@ -25,7 +25,7 @@ def test_every_stage_broken_off_at_random(built: Small, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.reliability.broken", str(small.workspace.root), str(seed)],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
         capture_output=True,
         text=True,
     )
