@@ -27,7 +27,7 @@ demo: .set-up ## draw a catalogue, run every stage, print the figures
 ui: .set-up ## Dagster's web interface on http://127.0.0.1:3000
 	mufin ui
 
-WORKERS ?= 2
+WORKERS ?= 3
 test: .set-up browser postgres ## all tests; WORKERS=8 for more at once
 	pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
