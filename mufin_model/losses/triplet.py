@@ -37,7 +37,8 @@ def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
     """Hinge over (anchor, positive, hard negative), the anchors being rows: its mean over positive pairs.
 
     Negatives are weighted by a softmax of their similarity, without gradient, and summed. With `dynamic_margin` the
-    margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient.
+    margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient: a pair that is
+    apart by more than LEAST_MARGIN rests.
     """
     count = min(settings.negatives, cosine.shape[1])
     negative, _ = cosine.masked_fill(positive, float("-inf")).topk(count, dim=1)  # [rows, n]
@@ -51,5 +52,6 @@ def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
     near = near.masked_fill(~real, 0).clamp(max=settings.positive_threshold)
     gap = against.unsqueeze(1) - near.unsqueeze(2)  # [rows, p, n]
     margin = gap.detach().abs().clamp(LEAST_MARGIN, settings.margin) if settings.dynamic_margin else settings.margin
-    each = (weight.unsqueeze(1) * (gap + margin).clamp(min=0)).sum(2)
+    # Not clamp, which has a slope of one at 0: the dynamic margin puts pairs on exactly that.
+    each = (weight.unsqueeze(1) * torch.relu(gap + margin)).sum(2)
     return (each * real).sum() / real.sum().clamp(min=1)

@@ -123,6 +123,17 @@ def test_the_dynamic_margin_has_no_gradient(settings_of) -> None:
     assert similarity.grad.flatten().tolist() == pytest.approx([-0.5, 0.5])
 
 
+@pytest.mark.parametrize(("negative", "slope"), [(0.45, 0.5), (0.3, 0.0), (0.1, 0.0)])
+def test_pairs_apart_rest_under_the_dynamic_margin(settings_of, negative: float, slope: float) -> None:
+    """At 0.3, which is 0.2 below its positive, the fixed margin of 0.3 would still push."""
+    positive = torch.tensor([[True], [False]])
+    for dynamic, expected in ((True, slope), (False, 0.0 if negative < 0.2 else 0.5)):
+        chosen = settings_of(f"pretrain.dynamic_margin={str(dynamic).lower()}").pretrain
+        similarity = torch.tensor([[0.5], [negative]], requires_grad=True)
+        triplet_loss(similarity, positive, chosen).backward()
+        assert similarity.grad.flatten().tolist() == pytest.approx([-expected, expected])
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_positive_is_never_pushed_away(chosen: Pretrain, name: str) -> None:
     for seed in range(5):
