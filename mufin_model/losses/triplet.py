@@ -37,8 +37,8 @@ def one_way(cosine: Tensor, positive: Tensor, settings: Pretrain) -> Tensor:
     """Hinge over (anchor, positive, hard negative), the anchors being rows: its mean over positive pairs.
 
     Negatives are weighted by a softmax of their similarity, without gradient, and summed. With `dynamic_margin` the
-    margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient: a pair that is
-    apart by more than LEAST_MARGIN rests.
+    margin is the distance between positive and negative, from LEAST_MARGIN to `margin`, without gradient: a pair apart
+    by more than LEAST_MARGIN rests.
     """
     count = min(settings.negatives, cosine.shape[1])
     negative, _ = cosine.masked_fill(positive, float("-inf")).topk(count, dim=1)  # [rows, n]
