@@ -4,7 +4,7 @@
 #   docker build -t mufin --build-arg EXTRAS=s3,postgres .      without Ray and Kubernetes
 FROM python:3.11-slim-bookworm
 
-ARG EXTRAS=s3,postgres,ray,kubernetes
+ARG EXTRAS=s3,postgres,ray,kubernetes,weights
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 DVC_NO_ANALYTICS=1 GX_ANALYTICS_ENABLED=false
 
 # git: DVC's history; libgomp1: faiss

