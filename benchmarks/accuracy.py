@@ -38,6 +38,8 @@ from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.evaluation import baselines, table
 from mufin_model.evaluation.evaluate import interval, zero_shot
 from mufin_model.evaluation.metrics import RowMetrics, row_metrics, without
+from mufin_model.network.store import stamps
+from mufin_model.release.provenance import code_version
 
 NAME = "benchmark"
 VERBS = ("ingest", "encode", "pretrain", "index", "mine", "finetune", "predict")
@@ -96,7 +98,9 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at once.")] = 1,
     setting: Annotated[list[str] | None, typer.Option("--set", "-S", help="For every model, after its preset.")] = None,
     out: Annotated[Path | None, typer.Option(help="Append the table to this Markdown file.")] = None,
-    work: Annotated[Path | None, typer.Option(help="Keep what is made here; the same command goes on from it.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Keep what is made; equal catalogue and code go on from it.")
+    ] = None,
 ) -> None:
     """Train, evaluate on test once, print one table."""
     presets = preset or ["best", "mufin"]
@@ -109,7 +113,7 @@ def main(
     first = config.read(params)["seed"]
     runs = [Run(row, over + (setting or []), first + i) for row, over in rows.items() for i in range(seeds)]
     with _folder(work) as folder, ThreadPoolExecutor(jobs) as pool:
-        made = Made(folder, dataset_dir, params)
+        made = Made(folder / _named_by(dataset_dir.resolve()), dataset_dir, params)
         done = list(pool.map(made.train, runs))
         text = _table(list(rows), done, presets[0], dataset_dir.resolve().name, seeds)
     print(text)
@@ -130,6 +134,7 @@ class Made:
 
     def __init__(self, folder: Path, dataset_dir: Path, params: Path) -> None:
         self.folder, self.dataset_dir = folder, dataset_dir.resolve()
+        folder.mkdir(exist_ok=True)
         self.settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
         self.locks: defaultdict[str, Lock] = defaultdict(Lock)
 
@@ -236,6 +241,12 @@ def averaged(scores: Sequence[csr_matrix]) -> csr_matrix:
                 part[:] = (part - part.min()) / (part.std() or 1.0) + 1e-6
         total = total + matrix
     return csr_matrix(total / len(scores))
+
+
+def _named_by(dataset_dir: Path) -> str:
+    """A name of this catalogue and of the library as it is now: nothing made of others may stand in the same table."""
+    of = json.dumps([str(dataset_dir), stamps(dataset_dir), code_version()])
+    return f"{dataset_dir.name}-{hashlib.sha256(of.encode()).hexdigest()[:12]}"
 
 
 @contextmanager

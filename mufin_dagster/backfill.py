@@ -86,7 +86,7 @@ def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str
         addresses = [s.address for s in stages if s.dataset == dataset and s.address in recorded]
         if not addresses:
             told = f"{commit[:SHORT]} recorded no stage of {dataset}"
-            raise VersioningError(told, where="dvc.lock", mend="`mufin data history` lists the versions that hold results")
+            raise VersioningError(told, where="dvc.lock", mend="`mufin data history` tells which versions hold some")
         versioning.dvc(past.root, "checkout", "--force", "--allow-missing")
         env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root)}
         command = f"python -m dvc repro --single-item --force --no-run-cache {' '.join(addresses)}"

@@ -128,6 +128,11 @@ def _hold_out(
     """Items and links with the split 'val' in them; with ingest.keep_split, items are held out if they were before."""
     wanted = settings.ingest
     before = _held_before(workspace.read(dataset, "raw_descriptors")) if wanted.keep_split else {}
+    if moved := int(((tables.items["split"] == "test") & tables.items["id"].is_in(list(before))).sum()):
+        say(
+            f"{moved:,} test items were labelled before: weights that are kept know them, and figures will flatter; "
+            "`mufin materialize` trains anew"
+        )
     train = tables.links.filter(pl.col("split") == "train")
     fresh = train.filter(~tables.items["id"].is_in(list(before)).gather(train["item"]))
     linking = restrict(fresh, np.arange(tables.items.height), range(tables.labels.height))

@@ -119,7 +119,8 @@ class Scorer:
             "neighbours": look_up(near, candidates),
             "frequency": self.frequency[candidates.clip(min=0)],
         }
-        kept = {name: part for name, part in parts.items() if name in wanted}
+        # The siamese score is there whatever was trained and whatever of the items is seen.
+        kept = {name: part for name, part in parts.items() if name in wanted} or {"siamese": parts["siamese"]}
         return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
 
     def _candidates(self, queries: np.ndarray, near: sparse.csr_matrix) -> np.ndarray:

@@ -22,6 +22,7 @@ from mufin_model.inference import fusion
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
 from mufin_model.progress import say
+from mufin_model.retrieval.index import FLAT, VectorIndex
 
 BOTH = ("image", "text")
 
@@ -55,9 +56,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         alone = scorer(test, ["train", "val"], [modality])
         fused = choose_fusion(scorer, catalog, [modality])(alone.components)
         matrices[f"{modality}_only"] = as_csr(alone, fused, catalog.n_seen, filters, top)
-    zero_shot = scorer.labels[catalog.n_seen :]
-    scores = scorer.embed(test, BOTH) @ zero_shot.T
-    matrices["zero_shot"] = top_of_rows(sparse.csr_matrix(scores), top)
+    matrices["zero_shot"] = nearest(scorer.embed(test, BOTH), scorer.labels[catalog.n_seen :], top)
     with workspace.write(dataset, "predictions") as folder:
         for name, matrix in matrices.items():
             sparse.save_npz(folder / f"{name}.npz", matrix)
@@ -70,6 +69,16 @@ def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] 
     truth = catalog.links("val")
     scored = scorer(catalog.rows("val"), ["train"], modalities)
     return fusion.choose(scored.components, scored.real, contains(truth, scored.candidates), np.diff(truth.indptr))
+
+
+def nearest(queries: np.ndarray, labels: np.ndarray, top: int) -> sparse.csr_matrix:
+    """Cosines of the `top` nearest labels [L, D] of each query [n, D], CSR [n, L]; never all of them at once."""
+    shape = len(queries), len(labels)
+    if not len(labels):
+        return sparse.csr_matrix(shape, dtype=np.float32)
+    found, columns = VectorIndex(labels, FLAT).search(queries, top)
+    rows = np.repeat(np.arange(shape[0]), columns.shape[1])
+    return sparse.csr_matrix((found.ravel(), (rows, columns.ravel())), shape=shape)
 
 
 def as_csr(

@@ -128,7 +128,8 @@ def _against(verdict: Verdict, packed: Path, champion: Current, today: Catalog, 
     if over is None:
         verdict.reasons.append(
             f"it cannot be compared with {champion.name}: not {wanted.least_items} test items are common to both, and"
-            f" {champion.name} cannot be scored on the new ones (mufin release -d DATASET -S release.gate=false puts it in front)"
+            f" {champion.name} cannot be scored on the new ones (to put it in front all the same:"
+            " mufin release -d DATASET -S release.gate=false)"
         )
         return
     verdict.how = over.how

@@ -2,9 +2,10 @@
 
 *The same test set* (ids, texts and numbers of pictures are equal): what each release stored of it is compared.
 *Another test set*: the champion scores the new one (at most `release.rescore_items`, drawn at random), by its own
-encoder, from texts and pictures.
-*Where it cannot* (its folder does not load here, or its pictures are vectors that a catalogue brought): the items that
-both test sets hold are compared by what was stored, where they are `release.least_items` at least.
+encoder, from texts and pictures; but for items that it was trained on, whose labels it knows by heart.
+*Where it cannot* (its folder does not load here, its pictures are vectors that a catalogue brought, or it was trained
+on nearly all of them): the items that both test sets hold are compared by what was stored, where they are
+`release.least_items` at least.
 *Else* nothing can be said, and the challenger is refused: `-S release.gate=false` puts it in front.
 
 Labels are matched by their ids. A label that is gone today keeps its place in the champion's ranking, as a wrong
@@ -65,8 +66,10 @@ def ground(challenger: Path, champion: Path, today: Catalog, settings: Release, 
         rows, theirs, how = np.arange(len(test)), kept[_places(before, today)], SAME
     else:
         try:
-            rows, how = _drawn(len(test), settings.rescore_items, seed), RESCORED
+            rows, how = _drawn(_unseen(before, today, settings.least_items), settings.rescore_items, seed), RESCORED
             theirs = _rescore(champion, today, test[rows])
+            if left_out := len(test) - len(_unseen(before, today, 0)):
+                note = f"{left_out} test items that the current release was trained on are left out"
         except (MufinError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             places = _places(before, today)
             rows, kept = np.flatnonzero(places >= 0), stored(champion, before)
@@ -120,16 +123,30 @@ def _places(before: Catalog, today: Catalog) -> np.ndarray:
     return np.array([place.get(id_, -1) for id_ in today.items["id"].gather(today.rows("test"))], np.int64)
 
 
-def _drawn(n: int, most: int, seed: int) -> np.ndarray:
-    """All n places, or `most` of them at random, ascending."""
-    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+def _unseen(before: Catalog, today: Catalog, least: int) -> np.ndarray:
+    """Places of today's test items that were not labelled items before.
+
+    Raises:
+        ArtefactError: some were, and fewer than `least` were not.
+    """
+    labelled = before.items.filter(pl.col("split").is_in(["train", "val"]))["id"]
+    fresh = ~today.items["id"].gather(today.rows("test")).is_in(labelled.implode())
+    places = np.flatnonzero(fresh.to_numpy())
+    if len(places) < min(least, len(fresh)):
+        raise ArtefactError(f"it was trained on all but {len(places)} of {len(fresh)} test items", where="test")
+    return places
+
+
+def _drawn(places: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """All places, or `most` of them at random, ascending."""
+    return places if len(places) <= most else np.sort(np.random.default_rng(seed).choice(places, most, replace=False))
 
 
 def _rescore(champion: Path, today: Catalog, test: np.ndarray) -> csr_matrix:
     model = Model(champion)
     sees = model.encoder.sees_pictures
-    if not sees and "image" in model.scorer.pretrained.modalities:
-        raise ArtefactError("its image vectors were given, and it can see no picture", where=str(champion))
+    if not sees and len(today.images) and "image" in model.scorer.pretrained.modalities:
+        raise ArtefactError("it can see no picture", where=str(champion))
     if sees and len(today.images) and today.images.size != model.encoder.size:
         raise ArtefactError(
             f"it sees pictures of {model.encoder.size} pixels, today's have {today.images.size}", where=str(champion)

@@ -91,9 +91,10 @@ class QueryEncoder:
         trained = tuned or pretrained
         self.device = device
         self.backbones = Backbones.load(trained / "backbones").to(device).eval()
-        self.sees_pictures = self.backbones.image.name != GIVEN
         self.tuned = config["tuned"]
         widths = dict(zip(("image", "text"), config["widths"], strict=True))
+        # A catalogue without any picture leaves a projection of no use: of another width than the backbone's vectors.
+        self.sees_pictures = self.backbones.image.name != GIVEN and self.backbones.image.width == widths["image"]
         images: FrozenVectors | TunedImages = FrozenVectors(torch.zeros(0, widths["image"]))
         texts: FrozenVectors | TunedTexts = FrozenVectors(torch.zeros(0, widths["text"]))
         if self.tuned["image"]:

@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.headers.get_content_type() != "application/json":
             # a page in somebody's browser cannot send this kind to a loopback address unasked
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type is to be application/json")
-        elif not length.isdigit() or int(length) > MAX_BODY:
+        elif not (length.isascii() and length.isdigit() and len(length) < 12) or int(length) > MAX_BODY:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Content-Length is to be {MAX_BODY:,} bytes at most")
         else:
             body = self.rfile.read(int(length))

@@ -123,12 +123,15 @@ class Shelf:
     def prune(self, keep: int) -> list[str]:
         """Remove releases but the last `keep` that were put in front; what is served stays.
 
+        One that was adopted has no record of its own: the one that took its place names it.
+
         Returns:
             The names of those that went.
         """
         now = self.current()
-        put = [one["release"] for one in self.records() if one["decision"] in (PROMOTED, ROLLED_BACK)]
-        latest = list(dict.fromkeys([now.name] if now else []) | dict.fromkeys(reversed(put)))
+        put = [one for one in reversed(self.records()) if one["decision"] in (PROMOTED, ROLLED_BACK)]
+        names = [name for one in put for name in (one["release"], one.get("champion")) if name]
+        latest = list(dict.fromkeys([now.name] if now else []) | dict.fromkeys(names))
         gone = [name for name in self.names() if name not in latest[:keep]]
         for name in gone:
             # under a name of its own first: half a folder is never taken for a release

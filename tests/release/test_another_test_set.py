@@ -87,6 +87,42 @@ def test_where_it_cannot_common_items_are_compared_or_nothing(champion: Path, ca
     assert ground.ground(challenger, blind, catalog, small_settings().release, 1) is None
 
 
+def _labelled_before(catalog: Catalog, n: int) -> Catalog:
+    """Today's, n of its test items under the names of items that the champion was trained on."""
+    items = pl.read_parquet(catalog.folder / "items.parquet")
+    ids, split = items["id"].to_list(), items["split"].to_list()
+    test = [row for row, of in enumerate(split) if of == "test"][:n]
+    train = [row for row, of in enumerate(split) if of == "train"][-n:]  # the first of them was a test item before
+    for one, other in zip(test, train, strict=True):
+        ids[one], ids[other] = ids[other], ids[one]
+    items.with_columns(id=pl.Series(ids)).write_parquet(catalog.folder / "items.parquet")
+    return Catalog.load(catalog.folder)
+
+
+def test_items_it_was_trained_on_are_no_test_of_the_champion(champion: Path, catalog: Catalog, tmp_path: Path) -> None:
+    challenger = _challenger(champion, catalog, tmp_path / "new")
+    today = _labelled_before(catalog, 3)
+    over = ground.ground(challenger, champion, today, RELEASE, 1)
+    assert over is not None
+    assert over.how == ground.RESCORED
+    assert over.note == "3 test items that the current release was trained on are left out"
+    assert over.ours.shape[0] == len(catalog.rows("test")) - 3
+    kept = ground.stored(challenger, today)
+    assert (over.ours != kept[3:]).nnz == 0
+
+
+def test_a_champion_trained_on_nearly_all_of_them_is_not_asked(
+    champion: Path, catalog: Catalog, tmp_path: Path
+) -> None:
+    challenger = _challenger(champion, catalog, tmp_path / "new")
+    today = _labelled_before(catalog, len(catalog.rows("test")) - 4)
+    assert ground.ground(challenger, champion, today, RELEASE, 1) is None  # four in common are not enough either
+    few = small_settings("release.least_items=4").release
+    over = ground.ground(challenger, champion, today, few, 1)
+    assert over is not None
+    assert (over.how, over.ours.shape[0]) == (ground.RESCORED, 4)
+
+
 def test_labels_are_matched_by_id_and_one_that_is_gone_is_a_wrong_answer(champion: Path, tmp_path: Path) -> None:
     before = Catalog.load(champion / "raw_descriptors")
     folder = tmp_path / "today"

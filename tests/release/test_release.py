@@ -194,6 +194,18 @@ def test_a_release_from_before_the_gate_is_the_champion(good: Small, worse: Smal
     assert shelf_of(small).names() == [name]
 
 
+def test_an_adopted_release_can_be_returned_to(good: Small, worse: Small, site: Site) -> None:
+    small = site(worse)
+    small.run("release")
+    name = shelf_of(small).current().name
+    shutil.rmtree(shelf_of(small).folder)  # as in a fresh clone, where DVC brought the artefact alone
+    site(good, "release.keep=2").run("release")
+    assert verdict(small)["decision"] == "promoted"
+    assert name in shelf_of(small).names()
+    assert rollback(small.workspace, small.dataset) == name
+    assert shelf_of(small).current().name == name
+
+
 def test_a_missing_artefact_is_named_and_changes_nothing(good: Small, site: Site) -> None:
     small = site(good)
     (small.workspace.path(small.dataset, "eval_report")).unlink()

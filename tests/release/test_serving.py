@@ -6,13 +6,17 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 from scipy.sparse import load_npz
 from typer.testing import CliRunner
 
@@ -22,6 +26,7 @@ from mufin_model.evaluation.metrics import without
 from mufin_model.release import package
 from mufin_model.release.ground import queries
 from mufin_model.release.model import Model
+from mufin_model.release.queries import QueryEncoder
 from mufin_model.release.release import rollback
 from mufin_model.release.server import Server, Serving
 from tests.conftest import PARAMS, Small
@@ -50,7 +55,7 @@ def server(small: Small) -> Iterator[Server]:
     assert not runs.is_alive()
 
 
-def ask(server: Server, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict]:
+def ask(server: Server, method: str, path: str, body: object = None, **headers: str | bytes) -> tuple[int, dict]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
@@ -135,6 +140,21 @@ def server_of_all(good: Small, tmp_path_factory: pytest.TempPathFactory) -> Iter
     runs.join(30)
 
 
+def test_a_model_of_a_catalogue_without_pictures_takes_none(good: Small, tmp_path: Path) -> None:
+    made = good.branch(tmp_path, overrides=("encode.image_backbone=handmade", "pretrain.epochs=1"))
+    folder = made.workspace.catalog(made.dataset)
+    folder.unlink()
+    shutil.copytree(good.workspace.catalog(good.dataset), folder)
+    for path in folder.glob("*.parquet"):
+        table = pl.read_parquet(path)
+        if "image_paths" in table.columns:
+            none = pl.lit([], pl.List(pl.String)).alias("image_paths")
+            table.with_columns(none).write_parquet(path)
+    made.run("ingest", "encode", "pretrain")
+    assert not QueryEncoder(made.noun("pretrained_model"), torch.device("cpu")).sees_pictures
+    assert QueryEncoder(good.noun("pretrained_model"), torch.device("cpu")).sees_pictures
+
+
 def test_other_requests(server_of_all: Server) -> None:
     server = server_of_all
     name = server.serving.front[0]
@@ -148,7 +168,8 @@ def test_other_requests(server_of_all: Server) -> None:
     assert ask(server, "GET", "/etc/passwd")[0] == 404
     assert ask(server, "POST", "/release", {})[0] == 404
     assert ask(server, "POST", "/predict", {}, Content_Type="text/plain")[0] == 415
-    assert ask(server, "POST", "/predict", {}, Content_Length="99999999999")[0] == 413
+    for length in ("99999999999", "9" * 5000, "²".encode("latin-1")):
+        assert ask(server, "POST", "/predict", {}, Content_Length=length)[0] == 413
     assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[0] == 200
 
 

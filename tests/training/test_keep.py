@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -50,6 +51,25 @@ def _grow(made: Small) -> None:
         table = pl.read_parquet(path)
         if "label_id" in table.columns:
             table.filter(pl.col("label_id") != label["id"]).write_parquet(path)
+
+
+def test_a_labelled_item_that_is_a_test_item_now_is_told(
+    built: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = built.branch(tmp_path, ("ingest",), ("ingest.keep_split=true",))
+    data = made.workspace.dataset(made.dataset)
+    (data / "raw_descriptors").unlink()
+    (data / "catalog").unlink()
+    for noun in ("catalog", "raw_descriptors"):
+        shutil.copytree(built.workspace.path(built.dataset, noun), data / noun)
+    train, test = (pl.read_parquet(data / "catalog" / f"{name}.parquet") for name in ("train", "test"))
+    moved = pl.col("item_id") == train["item_id"][0]
+    train.filter(~moved).write_parquet(data / "catalog" / "train.parquet")
+    pl.concat([test, train.filter(moved)]).write_parquet(data / "catalog" / "test.parquet")
+    items = pl.read_parquet(data / "catalog" / "items.parquet")
+    items.drop("split", strict=False).write_parquet(data / "catalog" / "items.parquet")
+    made.run("ingest")
+    assert "1 test items were labelled before" in capsys.readouterr().out
 
 
 def by_id(small: Small, noun: str, file: str) -> dict[str, np.ndarray]:
