@@ -18,6 +18,7 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
+from mufin_model.evaluation.metrics import without
 from mufin_model.inference import fusion
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
@@ -66,9 +67,11 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
 
 def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] | list[str]) -> fusion.Fusion:
     """Fusion weights by the validation items, their neighbours looked up among the training items."""
-    truth = catalog.links("val")
+    filters = catalog.filters("val")
+    truth = without(catalog.links("val"), filters)
     scored = scorer(catalog.rows("val"), ["train"], modalities)
-    return fusion.choose(scored.components, scored.real, contains(truth, scored.candidates), np.diff(truth.indptr))
+    real = scored.real & ~contains(filters, scored.candidates)
+    return fusion.choose(scored.components, real, contains(truth, scored.candidates), np.diff(truth.indptr))
 
 
 def nearest(queries: np.ndarray, labels: np.ndarray, top: int) -> sparse.csr_matrix:

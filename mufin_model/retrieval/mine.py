@@ -1,7 +1,7 @@
 """Stage `mine`, Module II: a shortlist of labels for each training item. Leaves `mined_negatives`.
 
-labels.npy     int32 [n_train, S], best first, -1 where padded; S is `mine.shortlist`, and as many head labels
-               where these have an index of their own
+labels.npy     int32 [n_train, S], best first, -1 where padded or a filter pair; S is `mine.shortlist`, and as many head
+               labels where these have an index of their own
 scores.npy     float16 [n_train, S], cosine
 positive.npy   bool [n_train, S], True where relevant
 """
@@ -39,6 +39,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         scores[at : at + BATCH], labels[at : at + BATCH] = index.search(some, settings.mine.shortlist)
     truth = catalog.links("train")
     positive = contains(truth, labels)
+    # What is taken out of predictions is no negative either: often the label is the item itself.
+    labels[contains(catalog.filters("train"), labels) & ~positive] = -1
     found = float(positive.sum() / max(1, truth.nnz))
     with workspace.write(dataset, "mined_negatives") as folder:
         np.save(folder / "labels.npy", labels)

@@ -18,6 +18,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from mufin_model.evaluation.metrics import without
 from mufin_model.progress import say
 from mufin_model.ranking import ndcg
 from mufin_model.ridge.features import Features
@@ -89,14 +90,22 @@ class Fit:
         return torch.from_numpy(self.links.toarray()).to(self.residual) - self.residual
 
 
-def choose(known: Features, links: sparse.csr_matrix, seen: Sequence[str], seed: int) -> Form:
-    """The form whose classifiers say best, by nDCG@5, how items are labelled that they were fitted without."""
+def choose(
+    known: Features, links: sparse.csr_matrix, removed: sparse.csr_matrix, seen: Sequence[str], seed: int
+) -> Form:
+    """The form whose classifiers say best, by nDCG@5, how items are labelled that they were fitted without.
+
+    Args:
+        known: the m labelled items.
+        links: their labels, CSR [m, L]; removed: pairs that are taken out of predictions and truth, [m, L].
+        seen: modalities that the kernel compares.
+        seed: of the draw where there are many.
+    """
     rows = np.sort(np.random.default_rng([seed, 4]).permutation(len(known))[:TRIED])
-    some, truth = known.take(rows), links[rows]
-    positive, totals = truth.toarray() > 0, np.diff(truth.indptr)
-    real = np.ones_like(positive)
+    some, fitted, truth = known.take(rows), links[rows], without(links[rows], removed[rows])
+    positive, totals, real = truth.toarray() > 0, np.diff(truth.indptr), removed[rows].toarray() == 0
     quality = [
-        ndcg(Fit(some, truth, form, seen).left_out().cpu().numpy(), real, positive, totals).mean() for form in FORMS
+        ndcg(Fit(some, fitted, form, seen).left_out().cpu().numpy(), real, positive, totals).mean() for form in FORMS
     ]
     best = int(np.argmax(quality))
     shown = ", ".join(f"{100 * q:.1f}" for q in quality)

@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mufin_model.arrays import read_sparse
-from mufin_model.catalog.links import look_up
+from mufin_model.catalog.links import contains, look_up
 from mufin_model.ridge.features import Features
 from mufin_model.ridge.kernel import Pair, cosines, itself
 from mufin_model.ridge.views import MODALITIES, Seen
@@ -73,10 +73,10 @@ class Labels:
         """
         return cls(Features.load(folder, device), read_sparse(folder / "links.npz"))
 
-    @property
-    def frequency(self) -> np.ndarray:
-        """Half-octaves of the number of items, [L]: coarse, so that no single link shows."""
-        return np.floor(2 * np.log2(np.asarray(self.links.sum(0)).ravel() + 1)).astype(np.float32)
+    def others(self, shortlist: np.ndarray, own: bool) -> np.ndarray:
+        """How many items have each label of shortlists [n, S]; not counting the item itself, where the n are those."""
+        counts = np.bincount(self.links.indices, minlength=self.links.shape[1])[shortlist]
+        return np.asarray(counts - contains(self.links, shortlist) if own else counts)
 
 
 def gather(
@@ -120,7 +120,7 @@ def gather(
         put(most)
     for like in _likeness(pair.asked, labels.features, seen, at):
         put(like)
-    put(labels.frequency[at])
+    put(np.floor(2 * np.log2(labels.others(at, own) + 1)))
     put(best[:, :1])
     put(whole.clamp(min=0).sum(1, keepdim=True))
     put(best - best[:, :1])

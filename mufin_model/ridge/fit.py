@@ -95,7 +95,7 @@ def write(
         say(f"ridge left out: {why}")
         return
     rows = np.concatenate([catalog.rows(split) for split in SPLITS])
-    links = sparse.vstack([catalog.links(split) for split in SPLITS]).tocsr()
+    links, removed = (sparse.vstack([of(split) for split in SPLITS]).tocsr() for of in (catalog.links, catalog.filters))
     featurizer = Featurizer.fit(catalog, encoded, rows, frozen, device)
     items, labels = featurizer.of_catalog(catalog, encoded)
     known = items.take(rows)
@@ -107,7 +107,7 @@ def write(
     trained = len(catalog.rows("train"))
     scores: dict[Seen, Tensor] = {}
     for view in reversed(views(seen)):  # each modality alone says something of all that is seen
-        form = read_form(kept, view) if kept else choose(known, links, view, seed)
+        form = read_form(kept, view) if kept else choose(known, links, removed, view, seed)
         fit = Fit(known, links, form, view)
         save_ridge(folder, fit.ridge)
         scores[view] = fit.left_out()
@@ -115,10 +115,20 @@ def write(
         if kept:
             reranker = Reranker.load(kept / name_of(view) / RERANKER, device)
         else:
-            true = torch.from_numpy(contains(links[:trained], lists[:trained]))
+            some = lists[:trained]
+            true = contains(links[:trained], some)
+            # Pairs that are taken out of predictions teach nothing, nor does a label that no other item has: left out,
+            # the ridge knows nothing of it.
+            real = ~contains(removed[:trained], some) & (told.others(lists, own=True)[:trained] > 0)
             with torch.enable_grad():
                 reranker = train(
-                    found[:trained], true, settings.reranker_networks, settings.reranker_epochs, seed, device
+                    found[:trained],
+                    torch.from_numpy(true & real),
+                    torch.from_numpy(real),
+                    settings.reranker_networks,
+                    settings.reranker_epochs,
+                    seed,
+                    device,
                 )
         reranker.save(folder / name_of(view) / RERANKER)
         out = folder / name_of(view) / LEFT_OUT

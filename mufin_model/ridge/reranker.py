@@ -98,12 +98,14 @@ class Reranker(nn.Module):
         return made.to(device).eval()
 
 
-def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int, device: torch.device) -> Reranker:
+def train(
+    evidence: Tensor, true: Tensor, real: Tensor, networks: int, epochs: int, seed: int, device: torch.device
+) -> Reranker:
     """Train on n items.
 
     Args:
         evidence: [n, S, E].
-        true: which labels are true, bool [n, S].
+        true: which labels are true, bool [n, S]; real: which count at all, [n, S], all true ones among them.
         networks: trained one after the other, each from a seed of its own.
         epochs: passes over the items.
         seed: of weights and order.
@@ -130,7 +132,7 @@ def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int,
             for at in range(0, len(order), BATCH):
                 some = torch.from_numpy(order[at : at + BATCH])
                 scores = network(made.standardised(evidence[some].to(device)))
-                loss = decoupled_softmax(scores, true[some].to(device))
+                loss = decoupled_softmax(scores, true[some].to(device), real[some].to(device))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -138,13 +140,13 @@ def train(evidence: Tensor, true: Tensor, networks: int, epochs: int, seed: int,
     return made.eval()
 
 
-def decoupled_softmax(scores: Tensor, true: Tensor) -> Tensor:
-    """The mean over true labels of -log(e^s / (e^s + the sum of e over all that are not true)); zero without any.
+def decoupled_softmax(scores: Tensor, true: Tensor, real: Tensor) -> Tensor:
+    """The mean over true labels of -log(e^s / (e^s + the sum of e over real ones that are not true)); zero without any.
 
     Args:
         scores: [n, S].
-        true: bool [n, S].
+        true, real: bool [n, S].
     """
-    others = torch.logsumexp(scores.masked_fill(true, float("-inf")), dim=1, keepdim=True)
+    others = torch.logsumexp(scores.masked_fill(true | ~real, float("-inf")), dim=1, keepdim=True)
     others = torch.where(torch.isfinite(others), others, torch.full_like(others, -1e4))
     return (softplus(others - scores) * true).sum() / true.sum().clamp(min=1)

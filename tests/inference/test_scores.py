@@ -12,6 +12,7 @@ import pytest
 from scipy import sparse
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.inference import predict
 from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
 from mufin_model.inference.components import Scorer
 from mufin_model.inference.fusion import Fusion, choose
@@ -225,14 +226,35 @@ def test_mined_positives_are_the_training_links(built, catalog: Catalog) -> None
     labels, scores, positive = (
         np.load(built.noun("mined_negatives") / f"{n}.npy") for n in ("labels", "scores", "positive")
     )
-    truth = catalog.links("train").toarray() > 0
+    truth, removed = (of("train").toarray() > 0 for of in (catalog.links, catalog.filters))
     assert labels.shape == scores.shape == positive.shape == (len(truth), 20)
-    assert (labels >= 0).all()
-    np.testing.assert_array_equal(positive, np.take_along_axis(truth, labels.astype(int), 1))
+    shown, at = labels >= 0, labels.clip(min=0).astype(int)
+    np.testing.assert_array_equal(positive, np.take_along_axis(truth, at, 1) & shown)
+    # a filter pair is no negative, and leaves its place empty
+    assert not (np.take_along_axis(removed, at, 1) & shown & ~positive).any()
+    assert (~shown).any()
     items = np.load(built.noun("pretrained_model") / "item_embeddings.npy")[catalog.rows("train")]
     vectors = np.load(built.noun("anns_index") / "labels.npy")[: catalog.n_seen]
     exact = items @ vectors.T
     np.testing.assert_allclose(scores, -np.sort(-exact, 1)[:, :20], atol=2e-3)
+    for row, place in np.argwhere(~shown):
+        assert np.abs(exact[row][removed[row]] - scores[row, place]).min() < 2e-3
+
+
+def test_filter_pairs_have_no_say_in_the_fusion(
+    catalog: Catalog, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(predict.fusion, "choose", lambda *given: asked.append(given))
+    choose_fusion(scorer, catalog, ("image", "text"))
+    ((_, real, positive, totals),) = asked
+    candidates = scorer(catalog.rows("val"), ["train"], ("image", "text")).candidates
+    truth, removed = (of("val").toarray() > 0 for of in (catalog.links, catalog.filters))
+    out = np.take_along_axis(removed, candidates.clip(min=0), 1) & (candidates >= 0)
+    assert out.any()
+    np.testing.assert_array_equal(real, (candidates >= 0) & ~out)
+    assert not (positive & out).any()
+    np.testing.assert_array_equal(totals, (truth & ~removed).sum(1))
 
 
 @pytest.mark.parametrize("weights", ["mean", [1, 1, 1], [2, 0.5, 0], [0, 1, 0]], ids=str)

@@ -60,6 +60,16 @@ def test_votes_are_the_loop_and_no_item_votes_for_itself(world: World, fit: Fit,
         assert column(evidence, "whole nearest")[item, 0] == pytest.approx(similarity[item].max(), abs=1e-4)
 
 
+def test_a_labels_frequency_is_that_of_other_items(world: World, gathered) -> None:
+    labels, evidence, _ = gathered
+    links = world.links.toarray() > 0
+    octaves = np.floor(2 * np.log2(links.sum(0) + 1))[labels]
+    for item in range(0, len(labels), 7):
+        others = np.delete(links, item, axis=0).sum(0)[labels[item]]
+        np.testing.assert_array_equal(column(evidence, "frequency")[item], np.floor(2 * np.log2(others + 1)))
+    assert (column(evidence, "frequency") != octaves).any()
+
+
 def test_a_label_is_named_by_the_share_of_its_words(world: World, gathered) -> None:
     labels, evidence, _ = gathered
     items, words = world.known.words.toarray() > 0, world.labels.words.toarray()
@@ -79,36 +89,37 @@ def test_what_is_not_seen_is_no_evidence(world: World, fit: Fit) -> None:
 
 
 def test_the_loss_is_the_formula() -> None:
-    scores, true = torch.randn(5, 7), torch.rand(5, 7) < 0.4
-    true[0], true[1] = False, True
+    scores, true, real = torch.randn(5, 7), torch.rand(5, 7) < 0.4, torch.rand(5, 7) < 0.8
+    true[0], true[1], real[1] = False, True, True
+    true &= real
     expected = [
-        np.log1p(np.exp(scores[i][~true[i]].numpy().astype(float) - float(scores[i, j])).sum())
+        np.log1p(np.exp(scores[i][~true[i] & real[i]].numpy().astype(float) - float(scores[i, j])).sum())
         for i in range(5)
         for j in range(7)
         if true[i, j]
     ]
-    assert float(decoupled_softmax(scores, true)) == pytest.approx(np.mean(expected), rel=1e-5)
-    assert float(decoupled_softmax(scores, torch.zeros_like(true))) == 0
+    assert float(decoupled_softmax(scores, true, real)) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert float(decoupled_softmax(scores, torch.zeros_like(true), real)) == 0
 
 
 def test_it_learns_what_the_first_column_hides(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
+    generator, every = torch.Generator().manual_seed(0), torch.ones(400, 10, dtype=torch.bool)
     true = torch.rand(400, 10, generator=generator) < 0.2
     noise = torch.randn(400, 10, 4, generator=generator)
     noise[:, :, 2] += 3 * true
-    made = train(noise[:300], true[:300], networks=2, epochs=20, seed=1, device=CPU)
+    made = train(noise[:300], true[:300], every[:300], networks=2, epochs=20, seed=1, device=CPU)
     best = made.score(noise[300:]).argmax(1)
     has = true[300:].any(1)
     assert true[300:][torch.arange(100), torch.from_numpy(best)][has].float().mean() > 0.85
     made.save(tmp_path / "reranker")
     again = Reranker.load(tmp_path / "reranker", CPU)
     np.testing.assert_array_equal(again.score(noise), made.score(noise))
-    same = train(noise[:300], true[:300], networks=2, epochs=20, seed=1, device=CPU)
+    same = train(noise[:300], true[:300], every[:300], networks=2, epochs=20, seed=1, device=CPU)
     np.testing.assert_array_equal(same.score(noise), made.score(noise))
 
 
 def test_nothing_to_learn_from_is_no_error() -> None:
-    made = train(torch.zeros(4, 3, 2), torch.zeros(4, 3, dtype=torch.bool), 1, 2, 0, CPU)
+    made = train(torch.zeros(4, 3, 2), *torch.zeros(2, 4, 3, dtype=torch.bool), 1, 2, 0, CPU)
     assert np.isfinite(made.score(torch.ones(2, 3, 2))).all()
 
 
@@ -118,7 +129,7 @@ def test_evidence_never_seen_to_vary_does_not_rule() -> None:
     true = evidence[:, :, 0] > 1
     evidence[:, :, 1], evidence[:, :, 2] = 0.5, 0.5
     evidence[0, 0, 2] = 0.501
-    made = train(evidence, true, networks=1, epochs=5, seed=1, device=CPU)
+    made = train(evidence, true, torch.ones_like(true), networks=1, epochs=5, seed=1, device=CPU)
     odd = evidence[1:2].clone()
     odd[0, 0, 1:] = 1.0
     assert np.abs(made.score(odd) - made.score(evidence[1:2])).max() < 20
