@@ -144,6 +144,34 @@ def test_the_schedule_retrains_each_dataset_at_its_hour(project: Project):
     assert len({request.run_key for request in told}) == 2
 
 
+def test_a_version_is_committed_after_a_run_among_runs_by_hand(project: Project, instance: dg.DagsterInstance):
+    loaded = project.stages
+    subprocess.run(["git", "add", "-A"], cwd=project.root, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "start"], cwd=project.root, check=True
+    )
+    sensor = automation.versions(project.workspace, Automation())
+
+    def tick(cursor: str | None) -> dg.SensorResult:
+        return sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+
+    def run(**tags: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(assets.build(project.workspace, loaded), selection="one/letters", instance=instance, tags=tags)
+
+    first = tick(None)  # looks from here on
+    change(project, "one", "another text")
+    # one by hand, an automatic one, and one that no dataset is named for: all in the sensor's next look
+    assert run(**{run_tags.DATASET: "one", run_tags.JOB: "materialize"}).success
+    made = run(**{run_tags.DATASET: "one", run_tags.JOB: jobs.REFRESH})
+    assert run().success
+    told = tick(first.cursor)
+    assert [reaction.error for reaction in told.dagster_run_reactions] == [None] * 3
+    log = subprocess.run(["git", "log", "--format=%s"], cwd=project.root, capture_output=True, text=True)
+    assert log.stdout.splitlines() == [f"refresh one: run {made.run_id[:8]}", "start"]
+    # and the sensor went past them
+    assert not tick(told.cursor).dagster_run_reactions
+
+
 def test_all_is_off_by_default(project: Project):
     loaded = project.stages
     targets = jobs.jobs(loaded)
