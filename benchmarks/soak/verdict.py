@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
 
 from mufin_dagster import pipeline, versioning
 from mufin_dagster.backfill import rebuild
@@ -29,6 +30,8 @@ from .site import DATASET, Site
 from .watch import Hook, Watch
 
 RETRIED = "dagster/parent_run_id"
+LOOKS = 2
+"""The last one alone may have met a fault."""
 
 
 def lost(site: Site, watch: Watch, last: Path, forward: Callable[[str], None]) -> list[str]:
@@ -50,6 +53,7 @@ def lost(site: Site, watch: Watch, last: Path, forward: Callable[[str], None]) -
             found.append(f"{name}: {error}")
 
     check("runs that never ended", lambda: _stuck(site))
+    check("sensors and schedules that fail", lambda: _failing(site))
     check("stages that are not up to date", lambda: list(versioning.status(site.root)))
     check("artefacts and their hashes", lambda: _artefacts(site))
     check("versions of the data", lambda: _versions(site))
@@ -76,6 +80,19 @@ def _stuck(site: Site) -> list[str]:
     with dg.DagsterInstance.from_config(site.env["DAGSTER_HOME"]) as instance:
         runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
         return [f"run {run.run_id[:8]} is {run.status.value}" for run in runs]
+
+
+def _failing(site: Site) -> list[str]:
+    """One whose last looks all failed: no fault strikes any more, so it would go on like that."""
+    ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+    found = []
+    with dg.DagsterInstance.from_config(site.env["DAGSTER_HOME"]) as instance:
+        for state in instance.all_instigator_state():
+            ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=LOOKS, statuses=ended)
+            if ticks and all(tick.status == TickStatus.FAILURE for tick in ticks):
+                error = str(ticks[0].error.message).strip() if ticks[0].error else "no error told"
+                found.append(f"{state.instigator_name} failed at its last looks: {error}")
+    return found
 
 
 def _artefacts(site: Site) -> list[str]:
