@@ -76,7 +76,10 @@ class TunedTexts(nn.Module):
         """Tokens and mask of rows [n] on the CPU, [n, T], T the longest of these texts."""
         rows = rows % len(self.ids)  # a fused vector's row (see Bags) is that of its text, counted on
         longest = max([1, *self.lengths[rows].tolist()])
-        return self.ids[rows, :longest], self.mask[rows, :longest]
+        # By numpy: torch would gather so little with all its threads, beside those of the step.
+        at = rows.numpy()
+        ids, mask = (torch.from_numpy(table.numpy()[:, :longest][at]) for table in (self.ids, self.mask))
+        return ids, mask
 
     def forward(
         self, rows: Tensor, given: tuple[Tensor, Tensor] | None = None, before: tuple[Tensor, ...] = ()

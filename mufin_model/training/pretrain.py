@@ -51,6 +51,9 @@ KEPT = {"modalities", "dimension", "heads", "self_attention", "dropout", "modali
 }
 """Settings that later stages go on with, in config.json."""
 
+FAR = -1e4
+"""Score of a pair that has no say, in place of its own: no loss pushes it further away."""
+
 
 class PretrainStep(nn.Module):
     """One step of Module I. Keeps the item embeddings seen in training, for the next clustering."""
@@ -77,38 +80,58 @@ class PretrainStep(nn.Module):
         self.register_buffer("cluster", torch.zeros(n_train, dtype=torch.int64))
 
     def forward(
-        self, rows: Tensor, items: BagBatch, labels: BagBatch, positive: Tensor, truth: Tensor | None
+        self,
+        rows: Tensor,
+        items: BagBatch,
+        labels: BagBatch,
+        standing: Tensor,
+        truth: Tensor | None = None,
+        removed: Tensor | None = None,
     ) -> Tensor:
         """The step's loss.
 
         Args:
             rows: places of the B items among the training items.
             items, labels: bags of this rank's share of B items and U labels; of all of them where there is one rank.
-            positive: True where relevant, [B, U].
-            truth: relevant pairs over all labels, places int64 in a flat [B · L]; for the head and the neighbour
-                loss alone. (On the device it is made a mask: that would be most of what a step has to copy there.)
+            standing: int8 [B, U], 1 where relevant, -1 for a filter pair, which is no negative either, else 0.
+            truth, removed: relevant and filter pairs over all labels, places int64 in a flat [B · L]; for the head
+                and the neighbour loss alone, filter pairs None where the catalogue has none. (On the device they are
+                made masks: those would be most of what a step has to copy there.)
         """
-        (n_items, n_labels), own = positive.shape, self.embedder(items)
+        (n_items, n_labels), own = standing.shape, self.embedder(items)
         own_label = self.embedder(labels)
         item, label = self.ranks.gather(own, n_items), self.ranks.gather(own_label, n_labels)
         self.seen[rows] = item.detach().to(self.seen.dtype)
         chosen = self.settings
-        loss: Tensor = LOSSES[chosen.loss](item @ label.T, positive, chosen)
+        positive, filtered = standing > 0, standing < 0
+
+        def contrast(label: Tensor) -> Tensor:
+            loss: Tensor = LOSSES[chosen.loss]((item @ label.T).masked_fill(filtered, FAR), positive, chosen)
+            return loss
+
+        loss = contrast(label)
         if self.prototypes is not None:
             # Both: the raw vectors are what zero-shot labels are found by.
             enriched = self.ranks.gather(self.prototypes(own_label, labels.texts), n_labels)
-            loss = loss + LOSSES[chosen.loss](item @ enriched.T, positive, chosen)
+            loss = loss + contrast(enriched)
         if truth is None:
             return loss
-        relevant = torch.zeros(n_items * self.n_labels, dtype=torch.bool, device=item.device)
-        relevant = relevant.index_fill_(0, truth, True).view(n_items, self.n_labels)
+        relevant = self._mask(truth, n_items)
         if self.head is not None and chosen.head != "none" and len(own):
             # The head is the dear part of a step, so each rank takes its own items; its mean is over all of them.
-            weight = chosen.head_weight * (self.ranks.count * len(own) / n_items)
-            loss = loss + weight * head_loss(self.head(own), relevant[self.ranks.own(n_items)], chosen.head)
+            weight, mine = chosen.head_weight * (self.ranks.count * len(own) / n_items), self.ranks.own(n_items)
+            logits = self.head(own)
+            if removed is not None:
+                logits = logits.masked_fill(self._mask(removed, n_items)[mine], FAR)
+            loss = loss + weight * head_loss(logits, relevant[mine], chosen.head)
         if chosen.neighbour_weight:
             loss = loss + chosen.neighbour_weight * neighbour_loss(item, relevant, chosen.neighbour_temperature)
         return loss
+
+    def _mask(self, flat: Tensor, n_items: int) -> Tensor:
+        """Places in [B · L], as a mask [B, L]."""
+        mask = torch.zeros(n_items * self.n_labels, dtype=torch.bool, device=flat.device)
+        return mask.index_fill_(0, flat, True).view(n_items, self.n_labels)
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -194,6 +217,9 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     """How `fit` trains the step: batches, learning rates, validation."""
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
+    removed = (catalog.filters("train") - catalog.filters("train").multiply(links)).tocsr()
+    removed.eliminate_zeros()
+    relations = (links - removed).tocsr()
     linked = np.flatnonzero(np.diff(links.indptr))
     embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
@@ -220,13 +246,14 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
         for rows in batches(order(epoch, rng), chosen.batch_size):
             # One positive label of each item; every other positive in the batch is known too.
             labels = np.unique(positives.draw(rows, rng))
-            positive = torch.from_numpy(links[rows][:, labels].toarray() > 0)
+            standing = torch.from_numpy(relations[rows][:, labels].toarray().astype(np.int8))
             items = bags.take(train[rows], limit=chosen.images_per_bag, drop=chosen.modality_dropout, rng=rng)
             targets = bags.take(bags.labels(labels), limit=chosen.images_per_bag, rng=rng)
             truth = torch.from_numpy(places(links[rows])) if over_all else None
+            filtered = torch.from_numpy(places(removed[rows])) if over_all and removed.nnz else None
             # Drawn for the whole batch on every rank, so that all know all of it; only the share is loaded.
             items, targets = (embedder.load(each.part(ranks.own(len(each.texts)))) for each in (items, targets))
-            yield torch.from_numpy(rows), items, targets, positive, truth
+            yield torch.from_numpy(rows), items, targets, standing, truth, filtered
 
     tuned = [s.backbone for s in (embedder.images, embedder.texts) if not isinstance(s, FrozenVectors)]
     own = nn.ModuleList([embedder.project_image, embedder.project_text])

@@ -156,7 +156,9 @@ def test_a_version_is_committed_after_a_run_among_runs_by_hand(project: Project,
         return sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
 
     def run(**tags: str) -> dg.ExecuteInProcessResult:
-        return dg.materialize(assets.build(project.workspace, loaded), selection="one/letters", instance=instance, tags=tags)
+        return dg.materialize(
+            assets.build(project.workspace, loaded), selection="one/letters", instance=instance, tags=tags
+        )
 
     first = tick(None)  # looks from here on
     change(project, "one", "another text")

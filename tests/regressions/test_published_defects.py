@@ -261,7 +261,7 @@ def test_b14_clusters_are_of_unit_vectors_in_full_precision(built, catalog, bags
     rows, labels = torch.arange(8), np.arange(6)
     with torch.autocast("cpu", torch.bfloat16):
         targets = bags.take(bags.labels(labels))
-        step(rows, bags.take(catalog.rows("train")[:8]), targets, torch.eye(8, 6).bool(), None)
+        step(rows, bags.take(catalog.rows("train")[:8]), targets, torch.eye(8, 6).to(torch.int8))
     assert step.seen.dtype == torch.float32
     torch.testing.assert_close(step.seen.norm(dim=1), torch.ones(8), atol=1e-2, rtol=0)
 
