@@ -43,7 +43,7 @@ bench: .set-up ## accuracy on the demo's catalogue beside the baselines; takes l
 
 MINUTES ?= 30
 soak: .set-up ## the pipeline left to itself while processes are killed; MINUTES=10 for less
-	OMP_NUM_THREADS=1 python -m benchmarks.soak --minutes $(MINUTES) --out benchmarks/results.md
+	python -m benchmarks.soak --minutes $(MINUTES) --out benchmarks/results.md
 
 # The tests of storage start a Postgres of their own. Where it cannot be had, they say how to install it.
 postgres:

@@ -65,8 +65,10 @@ class Site:
             ["git", "commit", "-q", "-m", "The project"],
         ):
             subprocess.run(command, cwd=self.root, check=True)
-        own = {"PYTHONPATH": str(self.root), MARK: str(folder), "MUFIN_WEBHOOK_URL": hook, "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": str(self.root), MARK: str(folder), "MUFIN_WEBHOOK_URL": hook}
         os.environ["MUFIN_ROOT"] = str(self.root)
+        # As many everywhere, for the last rebuild of a version too: sums over threads differ in their last bits.
+        os.environ["OMP_NUM_THREADS"] = "1"
         os.environ.pop("DAGSTER_HOME", None)
         patient = {"RAY_raylet_start_wait_time_s": "180"}  # two busy cores
         self.env = {**home.prepare(self.workspace), **own, **patient, "NO_PROXY": "127.0.0.1"}

@@ -21,6 +21,9 @@ from mufin_model.network.bags import BagBatch, Bags
 RESIDENT = 0.5
 """Share of a GPU's free memory that the decoded images may take."""
 
+ALIKE = 256
+"""Distinct images of a batch go through E_V in multiples of this many, where the pixels are on a GPU."""
+
 
 class FrozenVectors(nn.Module):
     """Cached vectors of one modality, [n, width]: rows in, vectors out. Nothing to gather ahead."""
@@ -57,10 +60,21 @@ class TunedImages(nn.Module):
     def forward(self, rows: Tensor, given: Tensor | None = None) -> Tensor:
         """Rows [n], and what `load` made of them if it ran ahead, to [n, width]."""
         if self.resident is not None:
-            pixels = self.resident[rows]
+            pixels = self.resident[filled(rows, ALIKE)]
         else:
             pixels = torch.from_numpy(self.pixels[rows.cpu().numpy()]).to(rows.device) if given is None else given
-        return self.backbone(augment(pixels) if self.training else pixels)
+        vectors: Tensor = self.backbone(augment(pixels) if self.training else pixels)
+        return vectors[: len(rows)]
+
+
+def filled(rows: Tensor, multiple: int) -> Tensor:
+    """Rows [n] from their beginning again and again, up to the next multiple.
+
+    cuDNN looks for a way to compute each convolution anew for each number of images, which takes the host longer than
+    the GPU takes to compute it; no two batches have as many distinct images. Batch norm sees some images twice.
+    """
+    size = -(-len(rows) // multiple) * multiple
+    return rows.repeat(-(-size // max(1, len(rows))))[:size]
 
 
 class TunedTexts(nn.Module):

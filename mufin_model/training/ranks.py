@@ -83,6 +83,8 @@ class _Gather(torch.autograd.Function):
 def accelerator(mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Accelerator:
     """Where and how precisely to compute: bf16 where a GPU has it, fp32 on a CPU; on all ranks that were launched."""
     gpu = torch.cuda.is_available()
+    # cuDNN's attention in half precision is planned anew for each shape: 16 ms of the host a call, of a step's 180.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if mixed_precision == "auto":
         mixed_precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
     return Accelerator(
