@@ -66,9 +66,10 @@ def ground(challenger: Path, champion: Path, today: Catalog, settings: Release, 
         rows, theirs, how = np.arange(len(test)), kept[_places(before, today)], SAME
     else:
         try:
-            rows, how = _drawn(_unseen(before, today, settings.least_items), settings.rescore_items, seed), RESCORED
+            unseen = _unseen(before, today, settings.least_items)
+            rows, how = _drawn(unseen, settings.rescore_items, seed), RESCORED
             theirs = _rescore(champion, today, test[rows])
-            if left_out := len(test) - len(_unseen(before, today, 0)):
+            if left_out := len(test) - len(unseen):
                 note = f"{left_out} test items that the current release was trained on are left out"
         except (MufinError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             places = _places(before, today)

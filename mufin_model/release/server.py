@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,6 +31,8 @@ from mufin_model.release.requests import MAX_BODY, parse
 from mufin_model.release.shelf import Shelf
 
 WATCH_SECONDS = 0.5
+RETRY_SECONDS = 60.0
+"""Until a release that did not load is tried again: a disk or a network that failed may be back."""
 IDLE_SECONDS = 15.0
 """A connection that says nothing for so long is closed."""
 LAST_SECONDS = 20.0
@@ -49,14 +52,14 @@ class Serving:
 
     def watch(self, ended: threading.Event) -> None:
         """Take up each new release, until the event is set."""
-        failed = None
+        failed, again = None, 0.0
         while not ended.wait(WATCH_SECONDS):
             try:
                 now = self.shelf.current()
                 if now is None or now.name == self.front[0]:
                     failed, self.trouble = None, ""
-                elif now.name != failed:
-                    failed = now.name
+                elif now.name != failed or time.monotonic() >= again:
+                    failed, again = now.name, time.monotonic() + RETRY_SECONDS
                     self.front = self._load()
                     say(f"serving {self.front[0]}")
             except Exception as error:  # whatever it is, what is served stays served

@@ -18,6 +18,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from mufin_model.errors import ArtefactError
 from mufin_model.evaluation.metrics import without
 from mufin_model.progress import say
 from mufin_model.ranking import ndcg
@@ -114,10 +115,21 @@ def choose(
 
 
 def _inverse(kernel: Tensor, penalty: float) -> Tensor:
-    """(K + λ I)^-1. A power of cosines need not be positive definite: the penalty is doubled until the sum is."""
+    """(K + λ I)^-1. A power of cosines need not be positive definite: the penalty is doubled until the sum is.
+
+    Raises:
+        ArtefactError: not all of it are numbers.
+    """
     kernel.diagonal().add_(penalty)
     factor, failed = torch.linalg.cholesky_ex(kernel)
     while failed.item():
+        # A penalty as large as the norm is enough for any kernel of numbers.
+        if not penalty <= 2 * float(kernel.norm()):
+            raise ArtefactError(
+                "items cannot be compared: vectors of theirs are no finite numbers",
+                where="encoder_embeddings",
+                mend="look at the quality checks of encoder_embeddings, and run encode again",
+            )
         kernel.diagonal().add_(penalty)
         penalty *= 2
         factor, failed = torch.linalg.cholesky_ex(kernel)

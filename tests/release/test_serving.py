@@ -24,6 +24,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.cli import app
 from mufin_model.evaluation.metrics import without
 from mufin_model.release import package
+from mufin_model.release import server as serving
 from mufin_model.release.ground import queries
 from mufin_model.release.model import Model
 from mufin_model.release.queries import QueryEncoder
@@ -221,7 +222,10 @@ def test_no_request_is_dropped_while_releases_switch(server: Server, small: Smal
     assert len(switches) >= 2
 
 
-def test_a_release_that_does_not_load_leaves_the_present_one(server: Server, small: Small) -> None:
+def test_a_release_that_does_not_load_leaves_the_present_one(
+    server: Server, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "RETRY_SECONDS", 0.0)
     shelf = shelf_of(small)
     name = shelf.current().name
     broken = shelf.path("broken")
@@ -237,7 +241,20 @@ def test_a_release_that_does_not_load_leaves_the_present_one(server: Server, sma
     assert health["release"] == name
     assert "settings.json" in health["trouble"]
     assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[1]["release"] == name
+    # its disk is back: it is tried again
+    shutil.rmtree(broken)
+    shutil.copytree(shelf.path(name), broken)
+    for _ in range(300):
+        if server.serving.front[0] == "broken":
+            break
+        waits.wait(0.1)
+    assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[1]["release"] == "broken"
     shelf.point(name, 1)
+    for _ in range(300):
+        if server.serving.front[0] == name:
+            break
+        waits.wait(0.1)
+    shutil.rmtree(broken)
     for _ in range(100):
         if not server.serving.trouble:
             break

@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from mufin_model.ridge.classifiers import DIAGONAL, Fit, choose
+from mufin_model.errors import ArtefactError
+from mufin_model.ridge.classifiers import DIAGONAL, Fit, _inverse, choose
 from mufin_model.ridge.kernel import FORMS, Form, Pair, itself, width
 from mufin_model.ridge.views import load_ridge, save_ridge
 
@@ -85,6 +86,13 @@ def test_a_kernel_that_is_not_positive_definite_gets_more_penalty(world: World) 
     kernel = Pair(world.known, world.known, form, 1.0).whole(BOTH)
     assert torch.linalg.eigvalsh(kernel.double()).min() < -1e-3
     assert torch.isfinite(Fit(world.known, world.links, form, BOTH).left_out()).all()
+
+
+def test_a_kernel_of_no_numbers_is_refused() -> None:
+    kernel = torch.eye(4)
+    kernel[1, 2] = kernel[2, 1] = float("nan")
+    with pytest.raises(ArtefactError, match="no finite numbers"):
+        _inverse(kernel, 1e-3)
 
 
 @pytest.mark.parametrize("little", [0.0, 1e-5])
