@@ -21,6 +21,8 @@ RUNS = 5
 """Runs told."""
 ALIVE_SECONDS = 120
 """Age of the daemon's last sign of life, above which it is not running; it gives one every 30 seconds."""
+LOOKS = 2
+"""Failed ones in a row that make a sensor or schedule fail; one alone may have met a code server that was starting."""
 STARTERS = ("nightly", "new_data", "automation")
 """What brings reports up to date by itself."""
 
@@ -45,6 +47,7 @@ class Overview:
         runs: the last ones, newest first.
         releases: dataset to the release that is served.
         on: name of each schedule and sensor, and whether it is on.
+        failing: name of each that is on and failed at its last looks, and the error.
         daemon: whether the process that runs them gave a sign of life lately.
         ages: dataset to the hours since its report was last brought up to date, where the policy watches it.
         too_old: those of the datasets whose report fails the policy.
@@ -53,6 +56,7 @@ class Overview:
     runs: Sequence[Run]
     releases: dict[str, str]
     on: dict[str, bool]
+    failing: dict[str, str]
     daemon: bool
     ages: dict[str, float]
     too_old: Sequence[str]
@@ -74,15 +78,31 @@ def overview(workspace: Workspace, datasets: Sequence[str] = ()) -> Overview:
             event = instance.get_latest_materialization_event(AssetKey(list(stage.key)))
             if stage.meta.get("fresh") and event:
                 ages[stage.dataset] = round((time.time() - event.timestamp) / 3600, 2)
+        on = _on(instance)
         beats = instance.get_daemon_heartbeats().values()
         return Overview(
             runs=_runs(instance, datasets),
             releases={name: now.name for name in names if (now := Shelf(workspace, name).current())},
-            on=_on(instance),
+            on=on,
+            failing={name: error for name, error in failing(instance).items() if on.get(name)},
             daemon=any(time.time() - beat.timestamp < ALIVE_SECONDS for beat in beats),
             ages=ages,
             too_old=[name for name, age in ages.items() if age > limit],
         )
+
+
+def failing(instance: DagsterInstance) -> dict[str, str]:
+    """Schedules and sensors that failed at each of their last LOOKS, and the last error's first line."""
+    from dagster._core.scheduler.instigation import TickStatus
+
+    ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+    found = {}
+    for state in instance.all_instigator_state():
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=LOOKS, statuses=ended)
+        if len(ticks) == LOOKS and all(tick.status == TickStatus.FAILURE for tick in ticks):
+            error = ticks[0].error
+            found[state.instigator_name] = error.message.strip().partition("\n")[0] if error else "no error told"
+    return found
 
 
 def attention(states: Sequence[State], told: Overview) -> list[str]:
@@ -95,6 +115,7 @@ def attention(states: Sequence[State], told: Overview) -> list[str]:
     for run in told.runs:
         newest.setdefault(run.dataset, run)
     found += [f"{run.job} of {name} failed (run {run.run})" for name, run in newest.items() if run.status == "FAILURE"]
+    found += [f"{name} failed at its last looks: {error}" for name, error in told.failing.items()]
     on = [name for name in STARTERS if told.on.get(name)]
     if on:
         found += [f"the report of {name} is {told.ages[name]:.0f} hours old" for name in told.too_old]

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.scheduler.instigation import TickStatus
 
-from mufin_dagster import pipeline, versioning
+from mufin_dagster import overview, pipeline, versioning
 from mufin_dagster.backfill import rebuild
 from mufin_dagster.data_objects import ensure
 from mufin_dagster.data_versions import history
@@ -30,8 +29,6 @@ from .site import DATASET, Site
 from .watch import Hook, Watch
 
 RETRIED = "dagster/parent_run_id"
-LOOKS = 2
-"""The last one alone may have met a fault."""
 
 
 def lost(site: Site, watch: Watch, last: Path, forward: Callable[[str], None]) -> list[str]:
@@ -83,16 +80,9 @@ def _stuck(site: Site) -> list[str]:
 
 
 def _failing(site: Site) -> list[str]:
-    """One whose last looks all failed: no fault strikes any more, so it would go on like that."""
-    ended = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
-    found = []
+    """No fault strikes any more, so that one which failed at its last looks would go on like that."""
     with dg.DagsterInstance.from_config(site.env["DAGSTER_HOME"]) as instance:
-        for state in instance.all_instigator_state():
-            ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=LOOKS, statuses=ended)
-            if ticks and all(tick.status == TickStatus.FAILURE for tick in ticks):
-                error = str(ticks[0].error.message).strip() if ticks[0].error else "no error told"
-                found.append(f"{state.instigator_name} failed at its last looks: {error}")
-    return found
+        return [f"{name} failed at its last looks: {error}" for name, error in overview.failing(instance).items()]
 
 
 def _artefacts(site: Site) -> list[str]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
 
 from mufin_dagster import home
-from mufin_dagster.overview import Overview, Run, attention
+from mufin_dagster.overview import Overview, Run, attention, failing
 from mufin_dagster.run_tags import DATASET, JOB
 from mufin_dagster.status import State
 
 from .conftest import Project
 
 FRESH = State("one", "report", "fresh", "", "12345678", 1.0)
-CALM = Overview(runs=[], releases={}, on={"nightly": True}, daemon=True, ages={"one": 5.0}, too_old=[])
+CALM = Overview(runs=[], releases={}, on={"nightly": True}, failing={}, daemon=True, ages={"one": 5.0}, too_old=[])
 
 
 def run(status: str, dataset: str = "one", name: str = "1") -> Run:
@@ -33,6 +39,7 @@ def run(status: str, dataset: str = "one", name: str = "1") -> Run:
         (FRESH, replace(CALM, runs=[run("SUCCESS"), run("FAILURE", "two")]), ["refresh of two failed (run 1)"]),
         (FRESH, replace(CALM, ages={"one": 31.0}, too_old=["one"]), ["the report of one is 31 hours old"]),
         (FRESH, replace(CALM, ages={"one": 31.0}, too_old=["one"], on={"nightly": False}), []),
+        (FRESH, replace(CALM, failing={"nightly": "E: no"}), ["nightly failed at its last looks: E: no"]),
         (FRESH, replace(CALM, daemon=False, on={"failures": True, "nightly": False}), []),
     ],
 )
@@ -74,3 +81,28 @@ def test_status_as_a_script_reads_it(project: Project):
     assert told["on"]["versions"] is False
     assert told["daemon"] is False
     assert f"refresh of two failed (run {failed.run_id[:8]})" in told["attention"]
+
+
+def test_a_sensor_that_failed_at_its_last_looks_is_told(tmp_path: Path):
+    instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    target = LoadableTargetOrigin(python_file="x.py")
+    repository = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target, location_name="here"), "__repository__")
+    for name in ("sound", "once", "broken"):
+        origin = repository.get_instigator_origin(name)
+        state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+        instance.add_instigator_state(state)
+        looks = {"sound": "SKIPPED SUCCESS", "once": "FAILURE SUCCESS FAILURE", "broken": "SUCCESS FAILURE FAILURE"}
+        for at, status in enumerate(looks[name].split()):
+            error = SerializableErrorInfo(f"Error: {at}\nin a file", [], "Error") if status == "FAILURE" else None
+            tick = TickData(
+                state.instigator_origin_id,
+                name,
+                InstigatorType.SENSOR,
+                TickStatus[status],
+                1000.0 + at,
+                run_ids=[],
+                error=error,
+                selector_id=state.selector_id,
+            )
+            instance.create_tick(tick)
+    assert failing(instance) == {"broken": "Error: 2"}
