@@ -11,6 +11,7 @@ from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.release.shelf import Shelf
 from tests.conftest import Small, small_settings
 
+BETTER = ("pretrain.epochs=20", "finetune.epochs=10")
 WORSE = ("pretrain.epochs=1", "pretrain.lr=1e-9", "pretrain.backbone_lr=1e-9", "finetune.epochs=1",
          "finetune.lr=1e-9", "finetune.classifier_lr=1e-9", "finetune.ridge=false")  # fmt: skip
 """Next to no training, and nothing fitted in closed form."""
@@ -18,11 +19,11 @@ STAGES = tuple(verb for verb in NOUNS if verb != "release")
 
 
 @pytest.fixture(scope="session")
-def good(built: Small) -> Small:
-    """All stages but release."""
-    if not built.workspace.path(built.dataset, "eval_report").is_dir():
-        built.run("evaluate")
-    return built
+def good(built: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """All stages but release, trained for long enough to be ahead of `worse` by far."""
+    made = built.branch(tmp_path_factory.mktemp("good"), ("ingest", "encode"), BETTER)
+    made.run("pretrain", "index", "mine", "finetune", "predict", "evaluate")
+    return made
 
 
 @pytest.fixture(scope="session")
