@@ -26,6 +26,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains, places
 from mufin_model.config import Pretrain, Settings
 from mufin_model.encoders.backbones import Backbones
+from mufin_model.evaluation.metrics import without
 from mufin_model.losses import LOSSES
 from mufin_model.losses.head import head_loss
 from mufin_model.losses.neighbour import neighbour_loss
@@ -217,8 +218,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     """How `fit` trains the step: batches, learning rates, validation."""
     chosen = settings.pretrain
     train, links = catalog.rows("train"), catalog.links("train")
-    removed = (catalog.filters("train") - catalog.filters("train").multiply(links)).tocsr()
-    removed.eliminate_zeros()
+    removed = without(catalog.filters("train"), links)
     relations = (links - removed).tocsr()
     linked = np.flatnonzero(np.diff(links.indptr))
     embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)

@@ -18,20 +18,23 @@ WORSE = ("pretrain.epochs=1", "pretrain.lr=1e-9", "pretrain.backbone_lr=1e-9", "
 STAGES = tuple(verb for verb in NOUNS if verb != "release")
 
 
+def trained(of: Small, root: Path, overrides: tuple[str, ...]) -> Small:
+    """The same encoded catalogue, and every later stage but release with these settings."""
+    made = of.branch(root, ("ingest", "encode"), overrides)
+    made.run("pretrain", "index", "mine", "finetune", "predict", "evaluate")
+    return made
+
+
 @pytest.fixture(scope="session")
 def good(built: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """All stages but release, trained for long enough to be ahead of `worse` by far."""
-    made = built.branch(tmp_path_factory.mktemp("good"), ("ingest", "encode"), BETTER)
-    made.run("pretrain", "index", "mine", "finetune", "predict", "evaluate")
-    return made
+    return trained(built, tmp_path_factory.mktemp("good"), BETTER)
 
 
 @pytest.fixture(scope="session")
 def worse(good: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """The same catalogue, hardly trained."""
-    made = good.branch(tmp_path_factory.mktemp("worse"), ("ingest", "encode"), WORSE)
-    made.run("pretrain", "index", "mine", "finetune", "predict", "evaluate")
-    return made
+    return trained(good, tmp_path_factory.mktemp("worse"), WORSE)
 
 
 @pytest.fixture

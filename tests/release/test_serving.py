@@ -222,6 +222,15 @@ def test_no_request_is_dropped_while_releases_switch(server: Server, small: Smal
     assert len(switches) >= 2
 
 
+def wait_for(so: Callable[[], object]) -> None:
+    """Until it is so, half a minute at most: what must be so is asserted by who waits."""
+    waits = threading.Event()
+    for _ in range(300):
+        if so():
+            return
+        waits.wait(0.1)
+
+
 def test_a_release_that_does_not_load_leaves_the_present_one(
     server: Server, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,11 +241,7 @@ def test_a_release_that_does_not_load_leaves_the_present_one(
     broken.mkdir()
     (broken / package.MANIFEST).write_text("{}")
     shelf.point("broken", 9)
-    waits = threading.Event()
-    for _ in range(100):
-        if server.serving.trouble:
-            break
-        waits.wait(0.1)
+    wait_for(lambda: server.serving.trouble)
     health = ask(server, "GET", "/health")[1]
     assert health["release"] == name
     assert "settings.json" in health["trouble"]
@@ -244,21 +249,12 @@ def test_a_release_that_does_not_load_leaves_the_present_one(
     # its disk is back: it is tried again
     shutil.rmtree(broken)
     shutil.copytree(shelf.path(name), broken)
-    for _ in range(300):
-        if server.serving.front[0] == "broken":
-            break
-        waits.wait(0.1)
+    wait_for(lambda: server.serving.front[0] == "broken")
     assert ask(server, "POST", "/predict", {"items": [{"text": "scarf"}]})[1]["release"] == "broken"
     shelf.point(name, 1)
-    for _ in range(300):
-        if server.serving.front[0] == name:
-            break
-        waits.wait(0.1)
+    wait_for(lambda: server.serving.front[0] == name)
     shutil.rmtree(broken)
-    for _ in range(100):
-        if not server.serving.trouble:
-            break
-        waits.wait(0.1)
+    wait_for(lambda: not server.serving.trouble)
     assert ask(server, "GET", "/health")[1]["trouble"] == ""
 
 
