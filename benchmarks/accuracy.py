@@ -6,13 +6,15 @@ DATASET_DIR is a folder in the generic catalogue format. Settings are the projec
 in a run (the kernel of the ridge, the fusion) uses labelled items left out, never the test set. Rows: the baselines
 of the report; one model trained on images alone and one on text alone; each preset; where there are several seeds, the
 mean of the first preset's scores over them; with `--ablations`, a preset less or more one part at a time. Figures are
-means over seeds. Differences in P@1 to the first preset have 95 % intervals by paired bootstrap, of the first seed.
+means over seeds, of each item too: differences in P@1 to the first preset, or to the row that `--against` names, have
+95 % intervals by paired bootstrap over the items.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,12 +24,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from threading import Lock
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from scipy.sparse import csr_matrix, load_npz, vstack
 
@@ -97,7 +101,10 @@ def main(
     ablations: Annotated[
         list[str] | None, typer.Option(help=f"A preset to vary one part at a time; repeatable: {', '.join(ABLATIONS)}.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Models trained at once.")] = 1,
+    against: Annotated[
+        str | None, typer.Option(help="The row that others are compared with, in place of the first preset.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Models trained at once, shared out over the GPUs.")] = 1,
     setting: Annotated[list[str] | None, typer.Option("--set", "-S", help="For every model, after its preset.")] = None,
     out: Annotated[Path | None, typer.Option(help="Append the table to this Markdown file.")] = None,
     work: Annotated[
@@ -111,13 +118,15 @@ def main(
     for varied in ablations or []:
         rows |= {f"{varied}, {name}": [f"preset={varied}", *over] for name, over in ABLATIONS[varied].items()}
     rows |= {name: [f"preset={name}"] for name in reversed(presets)}
+    if against not in (None, *rows):
+        raise typer.BadParameter(f"{against!r} is no row; there are {', '.join(rows)}", param_hint="--against")
     params = Workspace.find().params
     first = config.read(params)["seed"]
     runs = [Run(row, over + (setting or []), first + i) for row, over in rows.items() for i in range(seeds)]
     with _folder(work) as folder, ThreadPoolExecutor(jobs) as pool:
         made = Made(folder / _named_by(dataset_dir.resolve()), dataset_dir, params)
         done = list(pool.map(made.train, runs))
-        text = _table(list(rows), done, presets[0], dataset_dir.resolve().name, seeds)
+        text = _table(list(rows), done, presets[0], against or presets[0], dataset_dir.resolve().name, seeds)
     print(text)
     if out is not None:
         with out.open("a") as file:
@@ -139,6 +148,7 @@ class Made:
         folder.mkdir(exist_ok=True)
         self.settings = params.read_text().replace("datasets:\n", f"datasets:\n  - {NAME}\n", 1)
         self.locks: defaultdict[str, Lock] = defaultdict(Lock)
+        self.environments = cycle(_environments())
 
     def train(self, run: Run) -> tuple[Run, Workspace, float]:
         """Every stage up to predictions in a workspace of its own; that workspace and the minutes it took."""
@@ -149,7 +159,8 @@ class Made:
         workspace.params.write_text(self.settings)
         overrides = [*run.overrides, f"seed={run.seed}"]
         told = config.load(workspace.params, NAME, overrides).model_dump(mode="json")
-        took = {verb: self._stage(verb, workspace, overrides, told) for verb in VERBS}
+        environment = next(self.environments)
+        took = {verb: self._stage(verb, workspace, overrides, told, environment) for verb in VERBS}
         minutes = sum(took.values()) / 60
         found = _judge(workspace)(load_npz(workspace.read(NAME, "predictions") / "mufin.npz")).mean()
         shown = ", ".join(f"{name} {100 * found[name]:.1f}" for name in COLUMNS if name in found)
@@ -157,7 +168,14 @@ class Made:
         print(f"{run.row}, seed {run.seed}: {shown}; {minutes:.1f} minutes ({seconds} s)", flush=True)
         return run, workspace, minutes
 
-    def _stage(self, verb: str, workspace: Workspace, overrides: list[str], settings: dict[str, object]) -> float:
+    def _stage(
+        self,
+        verb: str,
+        workspace: Workspace,
+        overrides: list[str],
+        settings: dict[str, object],
+        environment: dict[str, str],
+    ) -> float:
         """Make a stage's artefact, or take it from where it was made; the seconds that it took."""
         before = [settings["seed"], *(settings[name] for name in VERBS[: VERBS.index(verb) + 1])]
         key = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
@@ -167,7 +185,7 @@ class Made:
                 began = time.monotonic()
                 words = [word for one in overrides for word in ("-S", one)]
                 command = [sys.executable, "-m", "mufin_model.cli", verb, "--dataset", NAME, *words]
-                ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True)
+                ended = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, env=environment)
                 if ended.returncode:
                     sys.exit(f"{workspace.root.name}: {verb} failed\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}")
                 write_json(note, {"seconds": time.monotonic() - began, "at": str(own)})
@@ -175,6 +193,13 @@ class Made:
         if Path(made["at"]) != own and not own.exists():
             own.symlink_to(made["at"])
         return float(made["seconds"])
+
+
+def _environments() -> list[dict[str, str]]:
+    """One for each GPU, which it alone shows; this process's own where there are less than two."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = shown.split(",") if shown else [str(number) for number in range(torch.cuda.device_count())]
+    return [{**os.environ, "CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{**os.environ}]
 
 
 def _judge(workspace: Workspace) -> Callable[[csr_matrix], RowMetrics]:
@@ -190,7 +215,12 @@ def _judge(workspace: Workspace) -> Callable[[csr_matrix], RowMetrics]:
 
 
 def _table(
-    rows: Sequence[str], done: Sequence[tuple[Run, Workspace, float]], reference: str, name: str, seeds: int
+    rows: Sequence[str],
+    done: Sequence[tuple[Run, Workspace, float]],
+    reference: str,
+    against: str,
+    name: str,
+    seeds: int,
 ) -> str:
     anyone = done[0][1]
     catalog = Catalog.load(anyone.read(NAME, "raw_descriptors"))
@@ -206,7 +236,6 @@ def _table(
         judged[row] = [judge(load_npz(path / "mufin.npz")) for path in found]
         zero = [zero_shot(catalog, path).get("R@10", float("nan")) for path in found]
         extra[row] = {"zero-shot R@10": float(np.mean(zero)), "minutes": float(np.mean([m for _, m in mine])) / 100}
-    ours = judged[reference]
     for part in ("siamese", "classifier", "head", "neighbours", "ridge", "reranker"):
         found = [
             workspace.read(NAME, "predictions") / f"{part}.npz" for run, workspace, _ in done if run.row == reference
@@ -219,16 +248,21 @@ def _table(
         ]
         judged[f"{reference}, {seeds} seeds averaged"] = [judge(averaged([load_npz(path) for path in paths]))]
     lines = [f"\n### {name}: {len(catalog.rows('test')):,} test items, {seeds} seed(s), per cent", ""]
-    lines.append("| |" + "".join(f" {column} |" for column in COLUMNS) + f" P@1 less {reference}'s, 95 % interval |")
+    lines.append("| |" + "".join(f" {column} |" for column in COLUMNS) + f" P@1 less {against}'s, 95 % interval |")
     lines.append("|---|" + "---:|" * (len(COLUMNS) + 1))
     for row, results in judged.items():
         means = {k: float(np.mean([r.mean()[k] for r in results])) for k in results[0].names} | extra.get(row, {})
         cells = "".join(f" {100 * means[c]:.1f} |" if c in means else " |" for c in COLUMNS)
-        gap = interval(results[0], ours[0], 0)
+        gap = interval(_mean(results), _mean(judged[against]), 0)
         shown = f" {100 * gap['difference']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}] |"
-        lines.append(f"| {row} |{cells}{shown if row != reference else ' |'}")
+        lines.append(f"| {row} |{cells}{shown if row != against else ' |'}")
     lines += [f"\n{table.NAMES.get(method, method)}: {why}" for method, why in skipped.items()]
     return "\n".join(lines)
+
+
+def _mean(results: Sequence[RowMetrics]) -> RowMetrics:
+    """Each item's metrics, the mean over several models."""
+    return replace(results[0], values=np.mean([r.values for r in results], axis=0))
 
 
 def averaged(scores: Sequence[csr_matrix]) -> csr_matrix:

@@ -2,6 +2,8 @@
 
     python -m benchmarks.gpu [--image-backbone resnet10t] [--batch-size 1024] [--steps 100] [--out table.md]
     torchrun --nproc-per-node=2 -m benchmarks.gpu         # the same batches, shared by two ranks
+    python -m benchmarks.gpu --only tuned --image-backbone vit_base_patch32_224 -S encode.image_scaled=224 \
+        -S encode.text_width=768 -S encode.text_layers=6 -S encode.text_heads=12   # of the size of the paper's encoders
 
 No dataset is needed: pictures and titles are random, of a usual size. Each row is the product's own training loop
 (`fit` with the plan of `pretrain`), but `naive`: the step as it is often written, which encodes a picture once for

@@ -72,6 +72,7 @@ class Workload:
         texts = catalog_texts(self.catalog)
         chosen = settings.encode
         size = self.pixels.shape[-1]
-        backbones = Backbones(ImageEncoder(chosen.image_backbone, "none", size), text_encoder.build(chosen, texts))
+        images = ImageEncoder(chosen.image_backbone, "none", size, chosen.image_scaled)
+        backbones = Backbones(images, text_encoder.build(chosen, texts))
         sources = TunedImages(backbones.image, self.pixels), TunedTexts(backbones.text, texts)
         return Embedder(*sources, settings.pretrain), backbones
