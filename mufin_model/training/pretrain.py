@@ -150,11 +150,11 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     encoded = workspace.read(dataset, "encoder_embeddings")
     bags = Bags(catalog, list(chosen.modalities))
     torch.manual_seed(settings.seed)
-    accelerate = accelerator(chosen.mixed_precision)
+    backbones, tuned = Backbones.load(encoded / "backbones"), _tuned(chosen, encoded)
+    trained = sum(weight.numel() for name in tuned if tuned[name] for weight in getattr(backbones, name).parameters())
+    accelerate = accelerator(chosen.mixed_precision, trained)
     state = workspace.state(dataset, NOUN)
     with written(accelerate, workspace, dataset, NOUN) as folder:
-        backbones = Backbones.load(encoded / "backbones")
-        tuned = _tuned(chosen, encoded)
         with accelerate.main_process_first():  # it decodes the images, which the others then open
             towers = sources(tuned, catalog, encoded, backbones, state, accelerate.is_main_process)
         embedder = Embedder(*towers, chosen)
@@ -172,7 +172,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             ranks.in_step(prototypes.cluster)
         curve = fit(accelerate, step, plan(settings, catalog, bags, step, state, encoded))
         if folder is not None:
-            _write(folder, step, backbones, catalog)
+            _write(folder, step, backbones, catalog, trained)
             write_curve(folder / "loss.csv", curve)
     say(f"pretrained on {len(step.seen):,} items and {catalog.n_seen:,} labels")
 
@@ -188,7 +188,7 @@ def _prototypes(embedder: Embedder, bags: Bags, settings: Settings, n_labels: in
     return Prototypes(cluster, bags.n_items, chosen.dimension, chosen.heads, chosen.dropout)
 
 
-def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Catalog) -> None:
+def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Catalog, trained: int) -> None:
     embedder = step.embedder
     backbones.save(folder / "backbones")
     save_model(embedder, str(folder / "model.safetensors"))
@@ -196,7 +196,7 @@ def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Cata
     towers = {"image": embedder.images, "text": embedder.texts}
     config["widths"] = [tower.width for tower in towers.values()]
     config["tuned"] = {name: not isinstance(tower, FrozenVectors) for name, tower in towers.items()}
-    config["enriched"] = step.prototypes is not None
+    config["enriched"], config["trained_parameters"] = step.prototypes is not None, trained
     write_json(folder / "config.json", config)
     write_labels(folder, catalog)
     if step.head is not None:

@@ -27,6 +27,10 @@ from torch import Tensor, nn
 
 from mufin_model.artefacts import Workspace
 
+LARGE = 20_000_000
+"""Parameters of backbones that train, from which on half precision pays: below, a step takes as long as its host, which
+then launches casts besides (benchmarks/results.md)."""
+
 PATIENCE = timedelta(hours=6)
 """How long ranks wait while the main one validates or writes; as long as encoding a large catalogue may take."""
 
@@ -80,17 +84,23 @@ class _Gather(torch.autograd.Function):
         return gradient[ctx.ranks.own(ctx.total)] * ctx.ranks.count, None, None
 
 
-def accelerator(mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Accelerator:
-    """Where and how precisely to compute: bf16 where a GPU has it, fp32 on a CPU; on all ranks that were launched."""
-    gpu = torch.cuda.is_available()
-    # cuDNN's attention in half precision is planned anew for each shape: 16 ms of the host a call, of a step's 180.
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def accelerator(asked: Precision, trained: int = 0) -> Accelerator:
+    """Where and how precisely to compute, on all ranks that were launched.
+
+    Args:
+        asked: the precision that the settings ask for.
+        trained: parameters of the backbones that train.
+    """
+    # cuDNN's attention in half precision is planned anew for each shape, which takes the host 16 ms a call.
     torch.backends.cuda.enable_cudnn_sdp(False)
-    if mixed_precision == "auto":
-        mixed_precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "fp32"
+    chosen = precision(asked, trained)
     return Accelerator(
-        mixed_precision="no" if mixed_precision == "fp32" else mixed_precision,
+        mixed_precision="no" if chosen == "fp32" else chosen,
         # Ranks on a CPU are joined only where they are asked for.
-        cpu=not gpu and "LOCAL_RANK" in os.environ,
+        cpu=not torch.cuda.is_available() and "LOCAL_RANK" in os.environ,
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=PATIENCE),
             # A share without any image leaves E_V unused. Buffers are in step without being sent at each step: they
@@ -98,6 +108,13 @@ def accelerator(mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]) -> Acc
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
         ],
     )
+
+
+def precision(asked: Precision, trained: int) -> Precision:
+    """What `auto` is: bf16 where a GPU has it and the backbones that train are LARGE, else fp32."""
+    if asked != "auto":
+        return asked
+    return "bf16" if trained >= LARGE and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def ranks_of(accelerate: Accelerator) -> Ranks:

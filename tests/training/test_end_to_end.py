@@ -36,7 +36,9 @@ def scorer(small, settings=None, finetuned=None) -> Scorer:
 
 def test_backbones_and_projections_move(tuned, built) -> None:
     folder, before = tuned.noun("finetuned_classifiers") / store.ENCODER, built.noun("pretrained_model")
-    assert read_json(before / "config.json")["tuned"] == {"image": True, "text": True}
+    told = read_json(before / "config.json")
+    assert told["tuned"] == {"image": True, "text": True}
+    assert told["trained_parameters"] == sum(w.numel() for w in Backbones.load(before / "backbones").parameters())
     for tower in ("image", "text"):
         one, other = (getattr(Backbones.load(f / "backbones"), tower).state_dict() for f in (folder, before))
         assert any(not torch.equal(one[name], other[name]) for name in one), tower

@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mufin_model.network.bags import BagBatch
-from mufin_model.training.ranks import Ranks
+from mufin_model.training.ranks import LARGE, Ranks, precision
 
 # What a rank draws for itself is off: everything else must agree.
 EXACT = ("pretrain.dropout=0", "pretrain.modality_dropout=0.3")
@@ -54,6 +54,22 @@ def alike(one: Path, other: Path) -> None:
         torch.testing.assert_close(weight, others[name], rtol=1e-3, atol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
     for path in one.glob("*.npy"):
         np.testing.assert_allclose(np.load(path), np.load(other / path.name), atol=5e-3, err_msg=path.name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "trained", "gpu", "chosen"),
+    [
+        ("auto", LARGE, True, "bf16"),
+        ("auto", LARGE - 1, True, "fp32"),
+        ("auto", LARGE, False, "fp32"),
+        ("bf16", 0, False, "bf16"),
+        ("fp32", LARGE, True, "fp32"),
+    ],
+)
+def test_half_precision_is_for_large_backbones_on_a_gpu(monkeypatch, asked, trained, gpu, chosen) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
+    assert precision(asked, trained) == chosen
 
 
 @pytest.mark.parametrize(
