@@ -18,7 +18,6 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
-from mufin_model.evaluation.metrics import without
 from mufin_model.inference import fusion
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
@@ -44,7 +43,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         settings.predict,
     )
     chosen = choose_fusion(scorer, catalog, BOTH)
-    say("fusion weights: " + ", ".join(f"{name} {weight:g}" for name, weight in chosen.weights.items()))
+    say("fusion weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in chosen.weights.items()))
     test, filters = catalog.rows("test"), catalog.filters("test")
     matrices = {}
     full = scorer(test, ["train", "val"], BOTH)
@@ -67,11 +66,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
 
 def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] | list[str]) -> fusion.Fusion:
     """Fusion weights by the validation items, their neighbours looked up among the training items."""
-    filters = catalog.filters("val")
-    truth = without(catalog.links("val"), filters)
     scored = scorer(catalog.rows("val"), ["train"], modalities)
-    real = scored.real & ~contains(filters, scored.candidates)
-    return fusion.choose(scored.components, real, contains(truth, scored.candidates), np.diff(truth.indptr))
+    real = scored.real & ~contains(catalog.filters("val"), scored.candidates)
+    return fusion.choose(scored.components, real, contains(catalog.links("val"), scored.candidates))
 
 
 def nearest(queries: np.ndarray, labels: np.ndarray, top: int) -> sparse.csr_matrix:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from mufin_model.config import Pretrain
 
@@ -30,3 +31,15 @@ def one_way(logits: Tensor, positive: Tensor) -> Tensor:
     # A row counts once however many positives it has.
     per_row = (each * positive).sum(1) / positive.sum(1).clamp(min=1)
     return per_row.sum() / positive.any(1).sum().clamp(min=1)
+
+
+def decoupled_softmax(scores: Tensor, true: Tensor, real: Tensor) -> Tensor:
+    """The mean over true labels of -log(e^s / (e^s + the sum of e over real ones that are not true)); zero without any.
+
+    Args:
+        scores: [n, S].
+        true, real: bool [n, S].
+    """
+    others = torch.logsumexp(scores.masked_fill(true | ~real, float("-inf")), dim=1, keepdim=True)
+    others = torch.where(torch.isfinite(others), others, torch.full_like(others, -1e4))
+    return (softplus(others - scores) * true).sum() / true.sum().clamp(min=1)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from mufin_model.arrays import read_model
 from mufin_model.artefacts import read_json, write_json
+from mufin_model.losses.softmax import decoupled_softmax
 
 HIDDEN, DROPOUT = 64, 0.1
 BATCH = 128
@@ -138,15 +138,3 @@ def train(
                 optimizer.step()
                 schedule.step()
     return made.eval()
-
-
-def decoupled_softmax(scores: Tensor, true: Tensor, real: Tensor) -> Tensor:
-    """The mean over true labels of -log(e^s / (e^s + the sum of e over real ones that are not true)); zero without any.
-
-    Args:
-        scores: [n, S].
-        true, real: bool [n, S].
-    """
-    others = torch.logsumexp(scores.masked_fill(true | ~real, float("-inf")), dim=1, keepdim=True)
-    others = torch.where(torch.isfinite(others), others, torch.full_like(others, -1e4))
-    return (softplus(others - scores) * true).sum() / true.sum().clamp(min=1)

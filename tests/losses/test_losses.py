@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from mufin_model.losses import LOSSES, softmax_loss, triplet_loss
 from mufin_model.losses.head import head_loss
 from mufin_model.losses.logistic import logistic_loss
 from mufin_model.losses.neighbour import neighbour_loss
+from mufin_model.losses.softmax import decoupled_softmax
 
 
 @pytest.fixture
@@ -196,3 +198,17 @@ def test_neighbours_follow_shared_labels() -> None:
     loss.backward()
     assert loss.item() == 0
     assert torch.isfinite(alone.grad).all()
+
+
+def test_decoupled_softmax_is_the_formula() -> None:
+    scores, true, real = torch.randn(5, 7), torch.rand(5, 7) < 0.4, torch.rand(5, 7) < 0.8
+    true[0], true[1], real[1] = False, True, True
+    true &= real
+    expected = [
+        np.log1p(np.exp(scores[i][~true[i] & real[i]].numpy().astype(float) - float(scores[i, j])).sum())
+        for i in range(5)
+        for j in range(7)
+        if true[i, j]
+    ]
+    assert float(decoupled_softmax(scores, true, real)) == pytest.approx(np.mean(expected), rel=1e-5)
+    assert float(decoupled_softmax(scores, torch.zeros_like(true), real)) == 0

@@ -11,7 +11,7 @@ import torch
 from mufin_model.ridge.classifiers import Fit
 from mufin_model.ridge.evidence import NAMES, SHARPNESS, Labels, gather
 from mufin_model.ridge.kernel import FORMS, itself
-from mufin_model.ridge.reranker import Reranker, decoupled_softmax, train
+from mufin_model.ridge.reranker import Reranker, train
 from mufin_model.ridge.views import views
 
 from .conftest import BOTH, CPU, World
@@ -86,20 +86,6 @@ def test_what_is_not_seen_is_no_evidence(world: World, fit: Fit) -> None:
         if name.startswith(("image", "shown", "drawn", "label pictures", "label images")):
             assert not column(evidence, name).any(), name
     assert column(evidence, "text votes of 10").any()
-
-
-def test_the_loss_is_the_formula() -> None:
-    scores, true, real = torch.randn(5, 7), torch.rand(5, 7) < 0.4, torch.rand(5, 7) < 0.8
-    true[0], true[1], real[1] = False, True, True
-    true &= real
-    expected = [
-        np.log1p(np.exp(scores[i][~true[i] & real[i]].numpy().astype(float) - float(scores[i, j])).sum())
-        for i in range(5)
-        for j in range(7)
-        if true[i, j]
-    ]
-    assert float(decoupled_softmax(scores, true, real)) == pytest.approx(np.mean(expected), rel=1e-5)
-    assert float(decoupled_softmax(scores, torch.zeros_like(true), real)) == 0
 
 
 def test_it_learns_what_the_first_column_hides(tmp_path: Path) -> None:
