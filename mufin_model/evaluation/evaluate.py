@@ -124,7 +124,7 @@ def _used(predictions: Path, name: str) -> bool:
 
 
 def zero_shot(catalog: Catalog, predictions: Path) -> dict[str, float]:
-    """Recall of labels never seen in training, by the siamese score; over the test items that have such labels.
+    """Recall of labels never seen in training, by their own descriptors; over the test items that have such labels.
 
     Returns:
         `R@10`, `P@1`, `chance R@10`, and the `items` and `labels` it is over; empty without zero-shot links.

@@ -3,7 +3,7 @@
 mufin.npz             the fused score
 reranker.npz, ridge.npz, siamese.npz, classifier.npz, head.npz, neighbours.npz   the components in use, alone
 text_only.npz, image_only.npz                 the same model, the other modality of each test item masked
-zero_shot.npz         siamese scores over the zero-shot labels, [n_test, n_zero_shot]
+zero_shot.npz         scores over the zero-shot labels by their own descriptors, [n_test, n_zero_shot]
 fusion.json           the weights, chosen on the validation items
 """
 
@@ -18,11 +18,10 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
-from mufin_model.inference import fusion
+from mufin_model.inference import fusion, zero_shot
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
 from mufin_model.progress import say
-from mufin_model.retrieval.index import FLAT, VectorIndex
 
 BOTH = ("image", "text")
 
@@ -56,7 +55,9 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         alone = scorer(test, ["train", "val"], [modality])
         fused = choose_fusion(scorer, catalog, [modality])(alone.components)
         matrices[f"{modality}_only"] = as_csr(alone, fused, catalog.n_seen, filters, top)
-    matrices["zero_shot"] = nearest(scorer.embed(test, BOTH), scorer.labels[catalog.n_seen :], top)
+    worded = "text" in scorer.pretrained.modalities
+    told = zero_shot.sentences(catalog, scorer.encoded, test) if worded else None
+    matrices["zero_shot"] = zero_shot.rank(scorer.embed(test, BOTH), scorer.labels[catalog.n_seen :], told, top)
     with workspace.write(dataset, "predictions") as folder:
         for name, matrix in matrices.items():
             sparse.save_npz(folder / f"{name}.npz", matrix)
@@ -69,16 +70,6 @@ def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] 
     scored = scorer(catalog.rows("val"), ["train"], modalities)
     real = scored.real & ~contains(catalog.filters("val"), scored.candidates)
     return fusion.choose(scored.components, real, contains(catalog.links("val"), scored.candidates))
-
-
-def nearest(queries: np.ndarray, labels: np.ndarray, top: int) -> sparse.csr_matrix:
-    """Cosines of the `top` nearest labels [L, D] of each query [n, D], CSR [n, L]; never all of them at once."""
-    shape = len(queries), len(labels)
-    if not len(labels):
-        return sparse.csr_matrix(shape, dtype=np.float32)
-    found, columns = VectorIndex(labels, FLAT).search(queries, top)
-    rows = np.repeat(np.arange(shape[0]), columns.shape[1])
-    return sparse.csr_matrix((found.ravel(), (rows, columns.ravel())), shape=shape)
 
 
 def as_csr(

@@ -16,7 +16,7 @@ from mufin_model.inference import fusion, predict
 from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
 from mufin_model.inference.components import Scorer
 from mufin_model.inference.fusion import Fusion, choose
-from mufin_model.inference.predict import as_csr, choose_fusion, nearest
+from mufin_model.inference.predict import as_csr, choose_fusion
 from mufin_model.retrieval.build_index import augmented, unit
 
 NAMES = ("mufin", "siamese", "classifier", "neighbours", "text_only", "image_only", "zero_shot")
@@ -32,17 +32,6 @@ def scorer(built, catalog: Catalog) -> Scorer:
     nouns = "encoder_embeddings", "pretrained_model", "anns_index", "finetuned_classifiers"
     folders = [built.noun(n) for n in nouns]
     return Scorer(catalog, *folders, built.settings.predict)
-
-
-def test_nearest_labels_are_those_of_all_cosines() -> None:
-    rng = np.random.default_rng(5)
-    queries, labels = (unit(rng.standard_normal((n, 8)).astype(np.float32)) for n in (7, 30))
-    for top in (4, 50):
-        every = queries @ labels.T
-        found = nearest(queries, labels, top)
-        assert found.shape == every.shape
-        np.testing.assert_allclose(found.toarray(), top_of_rows(sparse.csr_matrix(every), top).toarray(), atol=1e-6)
-    assert nearest(queries, labels[:0], 4).shape == (7, 0)
 
 
 def test_where_no_component_is_left_the_siamese_score_is(built, catalog: Catalog) -> None:
