@@ -7,7 +7,7 @@ in a run (the kernel of the ridge, the fusion) uses labelled items left out, nev
 of the report; one model trained on images alone and one on text alone; each preset; where there are several seeds, the
 mean of the first preset's scores over them; with `--ablations`, a preset less or more one part at a time. Figures are
 means over seeds, of each item too: differences in P@1 to the first preset, or to the row that `--against` names, have
-95 % intervals by paired bootstrap over the items.
+95 % intervals by paired bootstrap over the items: what another training would give is not in them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def main(
         list[str] | None, typer.Option(help=f"A preset to vary one part at a time; repeatable: {', '.join(ABLATIONS)}.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="The row that others are compared with, in place of the first preset.")
+        str | None, typer.Option(help="The trained row that all are compared with, in place of the first preset.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Models trained at once, shared out over the GPUs.")] = 1,
     setting: Annotated[list[str] | None, typer.Option("--set", "-S", help="For every model, after its preset.")] = None,
@@ -119,7 +119,7 @@ def main(
         rows |= {f"{varied}, {name}": [f"preset={varied}", *over] for name, over in ABLATIONS[varied].items()}
     rows |= {name: [f"preset={name}"] for name in reversed(presets)}
     if against not in (None, *rows):
-        raise typer.BadParameter(f"{against!r} is no row; there are {', '.join(rows)}", param_hint="--against")
+        raise typer.BadParameter(f"{against!r} is no trained row; there are {', '.join(rows)}", param_hint="--against")
     params = Workspace.find().params
     first = config.read(params)["seed"]
     runs = [Run(row, over + (setting or []), first + i) for row, over in rows.items() for i in range(seeds)]
@@ -196,7 +196,7 @@ class Made:
 
 
 def _environments() -> list[dict[str, str]]:
-    """One for each GPU, which it alone shows; this process's own where there are less than two."""
+    """One for each GPU, which it alone shows; this process's own where there is none."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = shown.split(",") if shown else [str(number) for number in range(torch.cuda.device_count())]
     return [{**os.environ, "CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{**os.environ}]

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags, vstack
 
-from mufin_model.arrays import read_array
-from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.encoders.sentences import pretrained_sentences
 from mufin_model.encoders.tfidf import text_features
 from mufin_model.evaluation.metrics import keep_top
 from mufin_model.progress import say
@@ -98,7 +97,7 @@ def fit_all(
                 scores["tfidf_knn"] = text_neighbours(task, train, tested)
             if "tfidf_one_vs_all" in kinds:
                 scores["tfidf_one_vs_all"] = one_vs_all(task, train, tested)
-    sentences = None if encoded is None else pretrained_sentences(encoded, catalog.items.height)
+    sentences = None if encoded is None else pretrained_sentences(encoded)
     if sentences is not None and "tfidf_knn" not in skipped:
         scores["sentence_knn"] = text_neighbours(task, csr_matrix(sentences[rows]), csr_matrix(sentences[test]))
     if "image_knn" not in skipped:
@@ -112,13 +111,6 @@ def fit_all(
     for name, reason in skipped.items():
         say(f"{name} left out: {reason}")
     return scores, skipped
-
-
-def pretrained_sentences(encoded: Path, n: int) -> npt.NDArray[np.float32] | None:
-    """Text embeddings of n items by frozen pretrained weights, unit rows [n, d]; None where they are random."""
-    if read_json(encoded / "meta.json")["random_weights"]["text"]:
-        return None
-    return read_array(encoded / "text.npy")[:n]
 
 
 def popularity(task: Task) -> csr_matrix:

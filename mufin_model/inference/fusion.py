@@ -13,11 +13,12 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from mufin_model.errors import ArtefactError
 from mufin_model.losses.softmax import decoupled_softmax
 
 DOUBT = 1.0
-"""Penalty on the squared weight of each component but the first, shared among the validation items: few of them say
-little, and the first, the best on most catalogues, then stays nearly alone."""
+"""Penalty on the squared weight of each component but the first, shared among the validation items: a dozen of them say
+little, and the first, the best on most catalogues, then stays nearly alone. Of a hundred it is hardly felt."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,26 @@ class Fusion:
 
 
 def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.ndarray) -> Fusion:
-    """The weights, none below zero, of which the decoupled softmax loss is least: a convex problem, so there is no luck
-    in it. (A search for the best nDCG is as good with a thousand validation items, and follows chance with a hundred:
+    """The weights, none below zero, of which the decoupled softmax loss is least: a convex problem, with one answer. (A
+    search for the best nDCG is as good with a thousand validation items, and worse with a hundred:
     benchmarks/results.md.)
 
     Args:
         components: scores [n, S] by name; the first is all there is where no validation item speaks for another.
         real: False where padded, [n, S].
         positive: True where relevant, [n, S].
+
+    Raises:
+        ArtefactError: a score is no finite number.
     """
     names = list(components)
+    for name in names:
+        if not np.isfinite(components[name][real]).all():
+            raise ArtefactError(
+                f"scores of validation items by {name!r} are no finite numbers",
+                where="pretrained_model, finetuned_classifiers",
+                mend="look at the quality checks of both, and run their stages again",
+            )
     means = {name: float(components[name][real].mean()) if real.any() else 0.0 for name in names}
     deviations = {name: float(components[name][real].std()) or 1.0 if real.any() else 1.0 for name in names}
     weights = np.array([1.0, *np.zeros(len(names) - 1)])
@@ -62,9 +73,11 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
 def _least(scaled: Tensor, real: Tensor, true: Tensor, start: np.ndarray) -> np.ndarray:
     """Weights [C] of least loss, of components [n, S, C]."""
 
+    doubt = DOUBT / int(true.any(1).sum())
+
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         tried = torch.from_numpy(weights).requires_grad_()
-        found = decoupled_softmax(scaled @ tried, true, real) + DOUBT / len(scaled) * tried[1:].square().sum()
+        found = decoupled_softmax(scaled @ tried, true, real) + doubt * tried[1:].square().sum()
         return found.item(), torch.autograd.grad(found, tried)[0].numpy()
 
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start)).x)

@@ -18,6 +18,7 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.links import contains
 from mufin_model.config import Settings
+from mufin_model.encoders.sentences import pretrained_sentences
 from mufin_model.inference import fusion, zero_shot
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
@@ -55,14 +56,18 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         alone = scorer(test, ["train", "val"], [modality])
         fused = choose_fusion(scorer, catalog, [modality])(alone.components)
         matrices[f"{modality}_only"] = as_csr(alone, fused, catalog.n_seen, filters, top)
-    worded = "text" in scorer.pretrained.modalities
-    told = zero_shot.sentences(catalog, scorer.encoded, test) if worded else None
-    matrices["zero_shot"] = zero_shot.rank(scorer.embed(test, BOTH), scorer.labels[catalog.n_seen :], told, top)
+    matrices["zero_shot"] = _zero_shot(scorer, catalog, test, top)
     with workspace.write(dataset, "predictions") as folder:
         for name, matrix in matrices.items():
             sparse.save_npz(folder / f"{name}.npz", matrix)
         write_json(folder / "fusion.json", dataclasses.asdict(chosen))
     say(f"scored {len(test):,} test items against {catalog.n_seen:,} labels")
+
+
+def _zero_shot(scorer: Scorer, catalog: Catalog, items: np.ndarray, top: int) -> sparse.csr_matrix:
+    sentences = pretrained_sentences(scorer.encoded) if "text" in scorer.pretrained.modalities else None
+    told = None if sentences is None else (sentences[items], sentences[catalog.items.height + catalog.n_seen :])
+    return zero_shot.rank(scorer.embed(items, BOTH), scorer.labels[catalog.n_seen :], told, top)
 
 
 def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] | list[str]) -> fusion.Fusion:

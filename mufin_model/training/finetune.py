@@ -109,7 +109,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     mined = workspace.read(dataset, "mined_negatives")
     # of the artefact, not of params.yaml: what pretraining ran with is what this goes on from
     before = read_json(folder / "config.json")
-    trained, drop = before["trained_parameters"] if chosen.end_to_end else 0, float(before["modality_dropout"])
+    trained, drop = before.get("trained_parameters", 0) if chosen.end_to_end else 0, float(before["modality_dropout"])
     accelerate = accelerator(before["mixed_precision"], trained)
     state = workspace.state(dataset, NOUN)
     torch.manual_seed(settings.seed)

@@ -12,6 +12,7 @@ from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders import picture_features
 from mufin_model.encoders.handmade import WIDTH
+from mufin_model.encoders.sentences import pretrained_sentences
 from mufin_model.evaluation import baselines
 from mufin_model.evaluation.baselines import Task
 from mufin_model.evaluation.buckets import bucket_metrics, buckets
@@ -43,12 +44,12 @@ def test_embeddings_of_pretrained_weights_are_a_baseline(workspace: Workspace) -
     truth, ones = catalog.links("test"), np.ones(catalog.n_seen)
     found = {name: evaluate_scores(matrix, truth, ones)["P@3"] for name, matrix in scores.items()}
     assert found["sentence_knn"] > found["popularity"]
-    assert baselines.pretrained_sentences(encoded, 5).shape[0] == 5
+    assert len(pretrained_sentences(encoded)) == len(np.load(encoded / "text.npy"))
 
 
 def test_embeddings_of_random_weights_are_none(tmp_path: Path) -> None:
     write_json(tmp_path / "meta.json", {"random_weights": {"text": True}})
-    assert baselines.pretrained_sentences(tmp_path, 5) is None
+    assert pretrained_sentences(tmp_path) is None
 
 
 @pytest.mark.parametrize("limit", [0, 10**9])

@@ -12,6 +12,7 @@ import pytest
 from scipy import sparse
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.errors import ArtefactError
 from mufin_model.inference import fusion, predict
 from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
 from mufin_model.inference.components import Scorer
@@ -134,6 +135,24 @@ def test_few_validation_items_leave_the_first_nearly_alone() -> None:
     ]
     assert np.mean(largest) < 0.1
     assert max(largest) < 0.5
+
+
+def test_items_without_a_positive_change_no_weight() -> None:
+    parts, real, positive = components()
+    few = {name: part[:10] for name, part in parts.items()}
+    # the same scores over and over, so that what is standardised by stays as it is
+    more = {name: np.tile(part, (50, 1)) for name, part in few.items()}
+    silent = np.concatenate([positive[:10], np.zeros((490, 20), bool)])
+    one, other = choose(few, real[:10], positive[:10]), choose(more, np.tile(real[:10], (50, 1)), silent)
+    for name, weight in one.weights.items():
+        assert other.weights[name] == pytest.approx(weight, abs=1e-3), name
+
+
+def test_a_score_that_is_no_number_is_told_by_name() -> None:
+    parts, real, positive = components()
+    parts["noise"][tuple(np.argwhere(real)[0])] = np.nan
+    with pytest.raises(ArtefactError, match="'noise' are no finite numbers"):
+        choose(parts, real, positive)
 
 
 def test_fusion_of_constants_and_of_nothing() -> None:
