@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from mufin_model.artefacts import Workspace
 
 LARGE = 20_000_000
-"""Parameters of backbones that train, from which on half precision is taken to pay: between the sizes measured, 5 and
-150 million. A step of small ones takes as long as its host, which launches casts besides (benchmarks/results.md)."""
+"""Parameters of backbones that train, from which on half precision is taken to pay: between the sizes measured, 7 and
+140 million. A step of small ones takes as long as its host, which launches casts besides (benchmarks/results.md)."""
 
 PATIENCE = timedelta(hours=6)
 """How long ranks wait while the main one validates or writes; as long as encoding a large catalogue may take."""
