@@ -30,7 +30,6 @@ from typing import Annotated, Any
 import torch
 import typer
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from benchmarks.workload import Workload
 from mufin_model import config
@@ -160,9 +159,7 @@ def main(
             if accelerate.is_main_process:
                 print(lines[-1], file=sys.stderr, flush=True)
             speaks, machine = accelerate.is_main_process, _machine(accelerate)
-            # The next row may compute in another precision, which Accelerate fixes for a process.
             accelerate.free_memory()
-            AcceleratorState._reset_state()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     if not lines or not speaks:

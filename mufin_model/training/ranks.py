@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
@@ -97,8 +98,12 @@ def accelerator(asked: Precision, trained: int = 0) -> Accelerator:
     # cuDNN's attention in half precision is planned anew for each shape, which takes the host 16 ms a call.
     torch.backends.cuda.enable_cudnn_sdp(False)
     chosen = precision(asked, trained)
+    mixed = "no" if chosen == "fp32" else chosen
+    if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
+        # Accelerate fixes it for a process, which may run stages of several.
+        AcceleratorState._reset_state()
     return Accelerator(
-        mixed_precision="no" if chosen == "fp32" else chosen,
+        mixed_precision=mixed,
         # Ranks on a CPU are joined only where they are asked for.
         cpu=not torch.cuda.is_available() and "LOCAL_RANK" in os.environ,
         kwargs_handlers=[

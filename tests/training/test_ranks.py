@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 
 from mufin_model.network.bags import BagBatch
-from mufin_model.training.ranks import LARGE, Ranks, precision
+from mufin_model.training.ranks import LARGE, Ranks, accelerator, precision
 
 # What a rank draws for itself is off: everything else must agree.
 EXACT = ("pretrain.dropout=0", "pretrain.modality_dropout=0.3")
@@ -70,6 +70,11 @@ def test_half_precision_is_for_large_backbones_on_a_gpu(monkeypatch, asked, trai
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu)
     assert precision(asked, trained) == chosen
+
+
+def test_one_process_computes_in_one_precision_after_the_other() -> None:
+    for asked, mixed in (("bf16", "bf16"), ("fp32", "no"), ("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
+        assert accelerator(asked).mixed_precision == mixed
 
 
 @pytest.mark.parametrize(
