@@ -19,6 +19,7 @@ from mufin_model.errors import DatasetError, SettingError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Rate = Annotated[float, Field(gt=0.0)]
 
 
@@ -84,7 +85,7 @@ class Pretrain(Stage):
     cluster_after: int
     cluster_every: Positive
     cluster_leaf: Positive
-    mixed_precision: Literal["auto", "fp32", "bf16", "fp16"]
+    mixed_precision: Precision
     compile: bool
     keep_weights: bool
 

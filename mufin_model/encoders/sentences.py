@@ -12,7 +12,7 @@ from mufin_model.artefacts import read_json
 
 def pretrained_sentences(encoded: Path) -> np.ndarray | None:
     """Embeddings of the items' texts, then the labels', by pretrained weights as they came: unit rows float32 [n, d],
-    zero for an empty text; None where the weights were random.
+    zero for an empty text, mapped from the file; None where the weights were random.
 
     Args:
         encoded: the artefact `encoder_embeddings`.
@@ -22,4 +22,4 @@ def pretrained_sentences(encoded: Path) -> np.ndarray | None:
     """
     if read_json(encoded / "meta.json")["random_weights"]["text"]:
         return None
-    return read_array(encoded / "text.npy", shape=(None, None))
+    return read_array(encoded / "text.npy", mmap=True, shape=(None, None))

@@ -61,11 +61,11 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
             )
     means = {name: float(components[name][real].mean()) if real.any() else 0.0 for name in names}
     deviations = {name: float(components[name][real].std()) or 1.0 if real.any() else 1.0 for name in names}
-    weights = np.array([1.0, *np.zeros(len(names) - 1)])
-    if (positive & real).any():
-        scaled = (np.where(real, (components[name] - means[name]) / deviations[name], 0) for name in names)
-        there, true = torch.from_numpy(real), torch.from_numpy(positive & real)
-        found = _least(torch.from_numpy(np.stack(list(scaled), axis=-1)).double(), there, true, weights)
+    weights, true = np.eye(1, len(names))[0], positive & real
+    if true.any():
+        scaled = [np.where(real, (components[name] - means[name]) / deviations[name], 0) for name in names]
+        parts = torch.from_numpy(np.stack(scaled, axis=-1)).double()
+        found = _least(parts, torch.from_numpy(real), torch.from_numpy(true), weights)
         weights = found / found.max() if found.max() > 0 else weights
     return Fusion(dict(zip(names, weights.tolist(), strict=True)), means, deviations)
 

@@ -27,13 +27,17 @@ def rank(
     shape = len(queries), len(labels)
     if not len(labels):
         return sparse.csr_matrix(shape, dtype=np.float32)
-    found, columns = VectorIndex(labels, FLAT).search(queries, top)
+    top = min(top, len(labels))
+    found, columns = np.empty((len(queries), top), np.float32), np.empty((len(queries), top), np.int64)
+    worded: np.ndarray = np.zeros(len(queries), dtype=bool)
     if sentences is not None:
         asked, known = sentences
+        worded = np.asarray(asked.any(axis=1))
         # The mean of two inner products is one of the vectors joined.
-        joined = np.concatenate([labels * np.where(known.any(1, keepdims=True), 0.5, 1), known * 0.5], axis=1)
-        worded = asked.any(1)
-        both = np.concatenate([queries[worded], asked[worded]], axis=1)
-        found[worded], columns[worded] = VectorIndex(joined.astype(np.float32), FLAT).search(both, top)
-    rows = np.repeat(np.arange(shape[0]), columns.shape[1])
+        share = np.where(known.any(1, keepdims=True), np.float32(0.5), np.float32(1))
+        joined = VectorIndex(np.concatenate([labels * share, known * np.float32(0.5)], axis=1), FLAT)
+        found[worded], columns[worded] = joined.search(np.concatenate([queries, asked], axis=1)[worded], top)
+    if not worded.all():
+        found[~worded], columns[~worded] = VectorIndex(labels, FLAT).search(queries[~worded], top)
+    rows = np.repeat(np.arange(len(queries)), top)
     return sparse.csr_matrix((found.ravel(), (rows, columns.ravel())), shape=shape)

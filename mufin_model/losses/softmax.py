@@ -1,6 +1,7 @@
 """InfoNCE with every other positive of a row masked: no positive competes with another.
 
-The decoupled softmax of DEXML (Gupta et al., ICLR 2024), in both directions.
+The decoupled softmax of DEXML (Gupta et al., ICLR 2024): of embeddings in both directions, where each row counts once
+(`softmax_loss`), and of scored shortlists, where each true label does (`decoupled_softmax`).
 """
 
 from __future__ import annotations

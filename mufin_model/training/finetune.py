@@ -109,8 +109,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     mined = workspace.read(dataset, "mined_negatives")
     # of the artefact, not of params.yaml: what pretraining ran with is what this goes on from
     before = read_json(folder / "config.json")
-    trained, drop = before.get("trained_parameters", 0) if chosen.end_to_end else 0, float(before["modality_dropout"])
-    accelerate = accelerator(before["mixed_precision"], trained)
+    trained = before.get("trained_parameters", 0) if chosen.end_to_end else 0
+    accelerate, drop = accelerator(before["mixed_precision"], trained), float(before["modality_dropout"])
     state = workspace.state(dataset, NOUN)
     torch.manual_seed(settings.seed)
     pretrained = store.load_pretrained(folder, accelerate.device)

@@ -196,7 +196,8 @@ def _write(folder: Path, step: PretrainStep, backbones: Backbones, catalog: Cata
     towers = {"image": embedder.images, "text": embedder.texts}
     config["widths"] = [tower.width for tower in towers.values()]
     config["tuned"] = {name: not isinstance(tower, FrozenVectors) for name, tower in towers.items()}
-    config["enriched"], config["trained_parameters"] = step.prototypes is not None, trained
+    config["trained_parameters"] = trained
+    config["enriched"] = step.prototypes is not None
     write_json(folder / "config.json", config)
     write_labels(folder, catalog)
     if step.head is not None:

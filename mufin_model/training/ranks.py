@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -27,6 +27,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from mufin_model.artefacts import Workspace
+from mufin_model.config import Precision
 
 LARGE = 20_000_000
 """Parameters of backbones that train, from which on half precision is taken to pay: between the sizes measured, 7 and
@@ -83,9 +84,6 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient[ctx.ranks.own(ctx.total)] * ctx.ranks.count, None, None
-
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def accelerator(asked: Precision, trained: int = 0) -> Accelerator:

@@ -171,9 +171,8 @@ def test_fusion_of_constants_and_of_nothing() -> None:
 
 def test_where_nothing_informs_the_first_is_left() -> None:
     parts, real, positive = components()
-    wrong = {"wrong": -parts["good"], "worse": np.where(real, -parts["good"], -np.inf)}
-    wrong["wrong"] = np.where(real, wrong["wrong"], -np.inf)
-    assert choose(wrong, real, positive).weights == {"wrong": 1, "worse": 0}
+    against = np.where(real, -parts["good"], -np.inf)
+    assert choose({"wrong": against, "worse": against}, real, positive).weights == {"wrong": 1, "worse": 0}
 
 
 def test_a_weight_of_zero_leaves_a_part_out() -> None:

@@ -52,7 +52,7 @@ def test_predict_asks_pretrained_sentences_alone(built: Small, tmp_path: Path, p
     small.run("predict")
     catalog = Catalog.load(small.noun("raw_descriptors"))
     test, before = catalog.rows("test"), catalog.items.height + catalog.n_seen
-    items, labels = np.load(small.noun("pretrained_model") / "item_embeddings.npy")[test], None
+    items = np.load(small.noun("pretrained_model") / "item_embeddings.npy")[test]
     labels = np.load(small.noun("anns_index") / "labels.npy")[catalog.n_seen :]
     texts = np.load(encoded / "text.npy")
     expected = mean_cosines(items, labels, texts[test], texts[before:]) if pretrained else items @ labels.T
