@@ -75,6 +75,10 @@ class RowMetrics:
         """[N] one metric of each item."""
         return self.values[:, self.names.index(name)]
 
+    def at(self, rows: npt.NDArray[np.bool_]) -> RowMetrics:
+        """Those of some items: True where an item is among them, [N]."""
+        return RowMetrics(self.names, self.values[rows], self.best[rows])
+
     def mean(self) -> dict[str, float]:
         """The metrics of the whole set; 0 throughout for a set without items."""
         n = max(1, len(self.values))
