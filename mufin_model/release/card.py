@@ -118,7 +118,7 @@ def card(
             else ""
         ),
         unseen_note=" Zero-shot ones have no classifier." if labels["zero_shot"].any() else "",
-        recalls=_recalls(told["buckets"]),
+        recalls=recalls(told["buckets"]),
         image_backbone=settings.encode.image_backbone,
         text_backbone=settings.encode.text_backbone,
         image_size=settings.ingest.image_size,
@@ -126,7 +126,7 @@ def card(
     )
 
 
-def _recalls(groups: Mapping[str, Mapping[str, float]]) -> str:
+def recalls(groups: Mapping[str, Mapping[str, float]]) -> str:
     """Of the rarest and the most frequent labels, in words; buckets of too few true links cannot tell."""
     order = sorted(groups, key=lambda name: int(name.lstrip(">").split("-")[0]))
     ends = dict.fromkeys([order[0], order[-1]]) if order else {}
