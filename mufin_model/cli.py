@@ -21,6 +21,7 @@ from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
 from mufin_model.progress import main_rank
 from mufin_model.release import commands
+from mufin_model.stages import LIBRARY
 from mufin_model.training import launch
 from mufin_model.usage import measured
 
@@ -31,19 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Multi-modal extreme classification: each stage is one verb.",
 )
-
-LIBRARY: dict[str, tuple[str, str]] = {
-    "ingest": ("mufin_model.catalog.ingest", "Check a catalogue, split it, decode its images once."),
-    "encode": ("mufin_model.encoders.encode", "Run the image and text backbones over every descriptor."),
-    "pretrain": ("mufin_model.training.pretrain", "Module I: embed items and labels in one space."),
-    "index": ("mufin_model.retrieval.build_index", "Module II: augmented label vectors and their index."),
-    "mine": ("mufin_model.retrieval.mine", "Module II: shortlists of hard negatives."),
-    "finetune": ("mufin_model.training.finetune", "Modules III and IV: cross-attention and classifiers."),
-    "predict": ("mufin_model.inference.predict", "Score the test items."),
-    "evaluate": ("mufin_model.evaluation.evaluate", "Metrics, baselines and the report."),
-    "release": ("mufin_model.release.release", "Gather what serving loads, with its model card."),
-}
-"""Verb to (module, help). Each module has `run(workspace, dataset, settings)`."""
 
 RELEASED = "What was released"
 """Heading of the commands about releases."""
