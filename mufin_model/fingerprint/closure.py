@@ -88,7 +88,7 @@ def _told(node: ast.AST) -> Iterator[str]:
         several = isinstance(value, list)
         for part in value if several else [value]:
             # None in a list has a meaning: an argument without a default, `**` in a dict
-            if (part is None and not several) or name == "kind" or _docstring(part):
+            if (part is None and not several) or name == "kind" or _docstring(part) or _empty_piece(node, part):
                 continue
             yield f".{name}"
             if isinstance(part, ast.AST):
@@ -100,6 +100,11 @@ def _told(node: ast.AST) -> Iterator[str]:
 
 def _docstring(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _empty_piece(node: ast.AST, part: object) -> bool:
+    """Of an f-string; some releases of Python 3.12 put one beside each value."""
+    return isinstance(node, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
 
 
 def _source(path: Path, name: str) -> _Source:
