@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ class VersioningError(MufinError):
 
 
 def environment(root: Path) -> dict[str, str]:
-    """What a stage's command runs with: `mufin` and `python` of this installation, and lines sent as they come."""
+    """What a stage's command runs with: `python` of this installation, and lines sent as they come."""
     bin_folder = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -37,6 +38,15 @@ def environment(root: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+def command(cmd: str) -> str:
+    """A stage's command with `mufin` of this interpreter, whatever is first on PATH.
+
+    As a module, from the project's folder: the project's own copy of the library is found first.
+    """
+    name, _, arguments = cmd.partition(" ")
+    return f"{shlex.quote(sys.executable)} -m mufin_dagster.cli {arguments}" if name == "mufin" else cmd
 
 
 def dvc(root: Path, *arguments: str) -> str:
@@ -79,7 +89,10 @@ def record(workspace: Workspace, dataset: str, noun: str) -> None:
     Raises:
         VersioningError: DVC refused it.
     """
+    from mufin_model.fingerprint.record import refresh
+
     record_catalog(workspace, dataset)
+    refresh(workspace.root)
     commit(workspace.root, f"{noun}@{dataset}", workspace.root / "dvc.lock")
 
 

@@ -65,8 +65,13 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> None:
-    """Load the settings and run one stage."""
+    """Load the settings and run one stage.
+
+    Raises:
+        LibraryError: another library runs than the one that is recorded, or it changed meanwhile.
+    """
     from mufin_model import config
+    from mufin_model.fingerprint import record
 
     if verb in ON_ALL_RANKS and launch.several():
         told = [part for override in overrides or [] for part in ("-S", override)]
@@ -75,6 +80,8 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
         return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
+    asked = record.begin(workspace.root, dataset, verb) if main_rank() else {}
+    os.chdir(workspace.root)  # paths in settings are relative to it, wherever one types the command
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -85,6 +92,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     if main_rank():
         workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
         workspace.used(dataset, NOUNS[verb], figures)
+        record.end(workspace.root, dataset, verb, asked)
 
 
 def check_catalog(dataset: str, overrides: list[str] | None = None) -> None:
@@ -121,6 +129,18 @@ def _add_ingest(verb: str, text: str) -> None:
 
 for _verb, (_, _text) in LIBRARY.items():
     (_add_ingest if _verb == "ingest" else _add)(_verb, _text)
+
+
+@app.command(rich_help_panel="The project")
+@guarded
+def fingerprint() -> None:
+    """Note code, library versions and weights of each stage where DVC reads them; its pipeline begins with this."""
+    from mufin_model.fingerprint import record
+
+    root = Workspace.find().root
+    record.check(root)
+    record.refresh(root)
+
 
 for _command in (commands.releases, commands.serve):
     app.command(rich_help_panel=RELEASED)(guarded(_command))

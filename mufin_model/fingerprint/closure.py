@@ -132,9 +132,7 @@ def _parsed(path: Path, name: str, mtime: int, size: int) -> _Source:
                 imports.append(str(argument.value))
             else:
                 dynamic.append(_prefix(argument, name) or package)
-    strings = {
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return _Source(code_hash(content), tuple(imports), tuple(dynamic), frozenset(strings))
 
 
