@@ -4,8 +4,8 @@
     locked = read_lock(workspace.root, stages)  # what DVC last recorded, by stage address
 
 A stage has two versions. Its *code version* stands for the command, its settings and its fingerprint (code, libraries,
-weights: mufin_model/fingerprint/record.py); its *data version* for the bytes it left. Both can be read from either side, so that Dagster's staleness and
-`dvc status` follow from the same figures.
+weights: mufin_model/fingerprint/record.py); its *data version* for the bytes it left. Both can be read from either
+side, so that Dagster's staleness and `dvc status` follow from the same figures.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
     deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
     outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}
     files = dict(entry.get("params", {}))
-    fingerprint = next(iter(files.pop(record.FILE, {}).values()), {})
+    fingerprint: dict[str, Any] = next(iter(files.pop(record.FILE, {}).values()), {})
     params = {key: value for file in files.values() for key, value in file.items()}
     cmd = entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"])
     code = {path: md5 for path, md5 in deps.items() if path in stage.code}

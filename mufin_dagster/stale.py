@@ -33,6 +33,6 @@ def reasons(root: Path, stages: Sequence[Stage]) -> dict[str, list[str]]:
 
 def _named(lines: Sequence[str], stage: Stage, before: dict[str, Any]) -> list[str]:
     """DVC's lines, the one about the fingerprint replaced by what changed in it."""
-    key = re.compile(rf"deps: {re.escape(stage.dataset)}\.\w+ (modified|new|deleted)")
+    key = re.compile(rf"deps: ({re.escape(record.FILE)}|{re.escape(stage.dataset)}\.\w+) (modified|new|deleted)")
     words = record.changes(before, stage.fingerprint) if before else ["code, libraries and weights: not recorded yet"]
     return [word for line in lines for word in (words if key.fullmatch(line) else [line])]

@@ -201,5 +201,5 @@ def _another(differing: list[str], where: str) -> LibraryError:
         "the library that runs is not the one that is recorded",
         where=where,
         rows=differing,
-        mend="run the project's own (its .venv/bin/mufin, or `pip install -e .` in it), or build the image again from it",
+        mend="run the project's own (.venv/bin/mufin, or `pip install -e .` in it), or build the image anew from it",
     )
