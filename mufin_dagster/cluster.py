@@ -92,9 +92,8 @@ def _task(workspace: Workspace, stage: Stage, settings: Execution, env: Mapping[
         return task
     store = Store(settings.work)
     own = [path for path in stage.outs if (workspace.root / path).exists()] if _goes_on(workspace, stage) else []
-    recorded = (
-        [record.FILE] if stage.fingerprint else []
-    )  # the command compares the worker's code and libraries with it
+    # the command compares the worker's code and libraries with it
+    recorded = [record.FILE] if stage.fingerprint else []
     inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *recorded, *stage.deps, *own]}
     return replace(task, url=settings.work, inputs=inputs, outs=stage.outs)
 

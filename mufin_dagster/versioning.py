@@ -23,6 +23,9 @@ from mufin_model.errors import DiskError, MufinError
 IN_STAGE = "DVC_STAGE"
 """Environment variable that DVC sets for a stage's command, and Dagster's steps as well: they record what it leaves."""
 
+ALWAYS = "always changed"
+"""DVC's word for a stage with `always_changed`."""
+
 
 class VersioningError(MufinError):
     """DVC refused a command."""
@@ -130,9 +133,16 @@ def exclusive(root: Path, name: str) -> AbstractContextManager[None]:
 
 
 def status(root: Path, *addresses: str) -> dict[str, list[str]]:
-    """Address to what DVC finds changed, of the stages that are not up to date."""
+    """Address to what DVC finds changed, of the stages that are not up to date; `stale.reasons` says it in words.
+
+    One that always runs is left out: what it wrote tells whether anything changed.
+    """
     found: Mapping[str, list[Any]] = json.loads(dvc(root, "status", "--json", *addresses) or "{}")
-    return {address: [line for change in changes for line in _lines(change)] for address, changes in found.items()}
+    return {
+        address: [line for change in changes for line in _lines(change)]
+        for address, changes in found.items()
+        if ALWAYS not in changes
+    }
 
 
 def _lines(change: Any) -> list[str]:

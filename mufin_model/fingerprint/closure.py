@@ -46,9 +46,6 @@ def closure(entries: Sequence[str], folder: Path) -> Closure:
     Args:
         entries: dotted names; one that is not there is passed over.
         folder: that holds the packages.
-
-    Raises:
-        SyntaxError: a module is no Python.
     """
     found: dict[str, str] = {}
     others: set[str] = set()
@@ -114,9 +111,12 @@ def _source(path: Path, name: str) -> _Source:
 
 @lru_cache(maxsize=1024)
 def _parsed(path: Path, name: str, mtime: int, size: int) -> _Source:
-    """A file's content as it was at `mtime` with `size`."""
+    """A file's content as it was at `mtime` with `size`; by its bytes alone while it is no Python."""
     content = path.read_bytes()
-    tree = ast.parse(content, str(path))
+    try:
+        tree = ast.parse(content, str(path))
+    except (SyntaxError, ValueError):
+        return _Source(_digest(content), (), (), frozenset())
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports: list[str] = []
     dynamic: list[str] = []
