@@ -1,4 +1,5 @@
-# One image for all: webserver, daemon, code location, step pods and Ray workers, so that all run the same library.
+# One image for all: webserver, daemon, code location, step pods and Ray workers, so that all run the same library: the
+# project's own copy where it has one (a clone), which is what dvc.lock records; else the one installed here.
 #
 #   docker build -t mufin .                                     CPU and GPU (torch's wheels bring CUDA)
 #   docker build -t mufin --build-arg EXTRAS=s3,postgres .      without Ray and Kubernetes
@@ -23,7 +24,8 @@ COPY mufin_dagster mufin_dagster
 RUN pip install --no-deps .
 
 # the project (params.yaml, dvc.yaml, data/, git's and DVC's folders) is mounted here
-ENV MUFIN_ROOT=/project
+# PYTHONPATH: its copy of the library, where it has one, goes before the installed one, for every command
+ENV MUFIN_ROOT=/project PYTHONPATH=/project
 WORKDIR /project
 RUN useradd --create-home --uid 1000 mufin \
     && chown mufin /project \

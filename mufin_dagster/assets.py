@@ -12,7 +12,7 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
-from mufin_dagster import execution, params, pipeline, retries, run_tags, versioning
+from mufin_dagster import execution, params, pipeline, retries, run_tags, stale, versioning
 from mufin_dagster.conditions import when_an_input_changed
 from mufin_dagster.describe import describe
 from mufin_dagster.identity import TAG, identity
@@ -20,6 +20,7 @@ from mufin_dagster.pipeline import Locked, Stage
 from mufin_dagster.settings import Automation, automation
 from mufin_model.artefacts import CATALOG, Workspace
 from mufin_model.errors import MufinError, SettingError
+from mufin_model.fingerprint import record
 
 
 class StageConfig(dg.Config):
@@ -149,10 +150,10 @@ def _materialize(
     _tag(context, workspace, now.dataset)
     # two runs of one asset at once, or one and what a lost run has left: the later finds what the earlier made
     with versioning.exclusive(root, address):
-        why = versioning.status(root, address).get(address, [])
+        now = _stage(workspace, address)
+        why = stale.reasons(root, [now]).get(address, [])
         if why or config.force:
             context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
-            now = _stage(workspace, address)
             inputs = pipeline.inputs(root, address)
             _run(context, workspace, now)
             _unchanged(now, _stage(workspace, address))
@@ -218,10 +219,13 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
 
 def _unchanged(before: Stage, after: Stage) -> None:
     """DVC records the settings and code at commit; they must be those that the command ran with."""
-    if before.code_version != after.code_version:
+    fetched = record.filled(before.fingerprint, after.fingerprint)
+    changed = record.changes(fetched, after.fingerprint)
+    if changed or before.settings_version != after.settings_version:
         raise SettingError(
             f"settings or code of {before.noun} changed while it ran",
             where="params.yaml or mufin_model/",
+            rows=changed,
             mend="materialize it again: what it left belongs to neither version",
         )
 

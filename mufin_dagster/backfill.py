@@ -89,7 +89,8 @@ def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str
             raise VersioningError(told, where="dvc.lock", mend="`mufin data history` tells which versions hold some")
         versioning.dvc(past.root, "checkout", "--force", "--allow-missing")
         env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root)}
-        command = f"python -m dvc repro --single-item --force --no-run-cache {' '.join(addresses)}"
+        first = [pipeline.FINGERPRINT] if any(s.fingerprint for s in stages) else []
+        command = f"python -m dvc repro --single-item --force --no-run-cache {' '.join([*first, *addresses])}"
         ended = process.run(command, cwd=past.root, env=env, forward=forward)
         if ended.code:
             raise VersioningError(

@@ -28,6 +28,7 @@ from mufin_dagster.worker import Outcome, Task
 from mufin_model import config
 from mufin_model.artefacts import Workspace
 from mufin_model.errors import SettingError
+from mufin_model.fingerprint import record
 from mufin_model.training.launch import MEET, NODE, NODES, RANKS
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _task(workspace: Workspace, stage: Stage, settings: Execution, env: Mapping[
         return task
     store = Store(settings.work)
     own = [path for path in stage.outs if (workspace.root / path).exists()] if _goes_on(workspace, stage) else []
-    inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *stage.deps, *own]}
+    # the command compares the worker's code and libraries with it
+    recorded = [record.FILE] if stage.fingerprint else []
+    inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *recorded, *stage.deps, *own]}
     return replace(task, url=settings.work, inputs=inputs, outs=stage.outs)
 
 

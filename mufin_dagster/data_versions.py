@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mufin_dagster import versioning
+from mufin_dagster import pipeline, stale, versioning
 from mufin_dagster.versioning import VersioningError
 from mufin_model.artefacts import CATALOG, Workspace
 from mufin_model.config import read
@@ -139,7 +139,8 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
 
 def _refuse_stale(workspace: Workspace, name: str) -> None:
     address = f"{DESCRIPTORS}@{name}"
-    if why := versioning.status(workspace.root, address).get(address):
+    stages = [stage for stage in pipeline.load(workspace.root) if stage.address == address]
+    if why := stale.reasons(workspace.root, stages).get(address):
         raise VersioningError(
             f"{DESCRIPTORS} of {name} are not of this catalogue and these settings",
             where=f"data/{name}/{DESCRIPTORS}",

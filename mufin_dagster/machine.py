@@ -18,7 +18,7 @@ from typing import IO, Literal
 
 from mufin_dagster import process
 from mufin_dagster.process import Ended
-from mufin_dagster.versioning import environment
+from mufin_dagster.versioning import command, environment
 from mufin_model.artefacts import Workspace
 from mufin_model.training.launch import RANKS
 
@@ -51,7 +51,7 @@ def run(
             own["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
             forward(f"on GPU {', '.join(taken)} of {len(have)}")
         whole = environment(workspace.root) | dict(env) | own
-        return process.run(cmd, cwd=workspace.root, env=whole, forward=forward)
+        return process.run(command(cmd), cwd=workspace.root, env=whole, forward=forward)
 
 
 @contextmanager

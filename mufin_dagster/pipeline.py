@@ -3,9 +3,9 @@
     stages = load(workspace.root)           # what dvc.yaml asks for, now
     locked = read_lock(workspace.root, stages)  # what DVC last recorded, by stage address
 
-A stage has two versions. Its *code version* stands for the command, its settings and the library code it names;
-its *data version* for the bytes it left. Both can be read from either side, so that Dagster's staleness and
-`dvc status` follow from the same figures.
+A stage has two versions. Its *code version* stands for the command, its settings and its fingerprint (code, libraries,
+weights: mufin_model/fingerprint/record.py); its *data version* for the bytes it left. Both can be read from either
+side, so that Dagster's staleness and `dvc status` follow from the same figures.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from typing import Any
 from mufin_model.artefacts import CATALOG
 from mufin_model.config import read
 from mufin_model.errors import SettingError
+from mufin_model.fingerprint import record
 
 DATA = "data/"
 """Dependencies under this folder are artefacts; all others are code."""
+FINGERPRINT = "fingerprint"
+"""The stage that is no asset: it writes the fingerprints of the others."""
 LOOKS, LOOK_SECONDS, SETTLED_SECONDS = 50, 0.1, 1.0
 """How often and how far apart dvc.lock is looked at until it stays the same; an older one is taken as it is."""
 
@@ -41,7 +44,7 @@ class Stage:
     deps: tuple[str, ...]
     """Artefacts read."""
     code: tuple[str, ...]
-    """Library code the result depends on."""
+    """Other files the result depends on."""
     params: tuple[str, ...]
     """Keys of params.yaml the result depends on."""
     outs: tuple[str, ...]
@@ -49,6 +52,10 @@ class Stage:
     """dvc.yaml's `meta.dagster`: kinds, need (execution.Need), `fresh`, `here`."""
     code_version: str
     """Of the command, settings and code as they stand now."""
+    fingerprint: dict[str, Any]
+    """Code, libraries and weights as they stand now; empty where dvc.yaml does not ask for them."""
+    settings_version: str
+    """As `code_version`, without the fingerprint."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -65,19 +72,23 @@ class Locked:
     deps: Mapping[str, str]
     """Path of each artefact read, and its hash."""
     outs: Mapping[str, str]
+    fingerprint: dict[str, Any]
+    """Code, libraries and weights that it was made with."""
     kept: bool
     """Whether it went on from its own earlier result (`keep_weights`, `keep_split`)."""
 
 
 def load(root: Path) -> tuple[Stage, ...]:
-    """The stages of dvc.yaml, in its order.
+    """The stages of dvc.yaml, in its order. Fingerprints are brought up to date first, in the file that DVC reads.
 
     Raises:
         SettingError: a stage has no `matrix: {dataset: ...}`, or a setting that it names is not in params.yaml.
     """
     settings = read(root / "params.yaml")
     with _declared(root) as stages:
-        return tuple(_stage(stage, settings) for stage in stages.values())
+        if FINGERPRINT in stages:
+            record.refresh(root)
+        return tuple(_stage(stage, settings, root) for name, stage in stages.items() if name != FINGERPRINT)
 
 
 def inputs(root: Path, address: str) -> dict[str, str]:
@@ -148,7 +159,7 @@ def _settled(path: Path) -> dict[str, Any]:
     return read(path)
 
 
-def _stage(stage: Any, settings: Mapping[str, Any]) -> Stage:
+def _stage(stage: Any, settings: Mapping[str, Any], root: Path) -> Stage:
     from dvc.dependency import ParamsDependency
 
     noun, _, dataset = stage.name.partition("@")
@@ -158,8 +169,12 @@ def _stage(stage: Any, settings: Mapping[str, Any]) -> Stage:
         )
     files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     code = {dep.def_path: _hash(dep) for dep in files if not dep.def_path.startswith(DATA)}
-    params = [key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+    keys = {dep.def_path: list(dep.params) for dep in stage.deps if isinstance(dep, ParamsDependency)}
+    asked = keys.pop(record.FILE, [])
+    params = [key for names in keys.values() for key in names]
     cmd = stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd)
+    values = {key: _value(settings, key) for key in params}
+    fingerprint = (record.recorded(root, *asked[0].split(".")) or {}) if asked else {}
     return Stage(
         noun=noun,
         dataset=dataset,
@@ -171,20 +186,26 @@ def _stage(stage: Any, settings: Mapping[str, Any]) -> Stage:
         params=tuple(params),
         outs=tuple(out.def_path for out in stage.outs),
         meta=dict((stage.meta or {}).get("dagster", {})),
-        code_version=_code_version(cmd, {key: _value(settings, key) for key in params}, code),
+        code_version=_code_version(cmd, values, code, fingerprint),
+        fingerprint=fingerprint,
+        settings_version=_code_version(cmd, values, code, {}),
     )
 
 
 def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
     deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
     outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}
-    params = {key: value for file in entry.get("params", {}).values() for key, value in file.items()}
+    files = dict(entry.get("params", {}))
+    fingerprint: dict[str, Any] = next(iter(files.pop(record.FILE, {}).values()), {})
+    params = {key: value for file in files.values() for key, value in file.items()}
     cmd = entry["cmd"] if isinstance(entry["cmd"], str) else " && ".join(entry["cmd"])
+    code = {path: md5 for path, md5 in deps.items() if path in stage.code}
     return Locked(
         data_version=_joined([outs[path] for path in stage.outs if path in outs]),
-        code_version=_code_version(cmd, params, {path: md5 for path, md5 in deps.items() if path in stage.code}),
+        code_version=_code_version(cmd, params, code, fingerprint),
         deps={path: md5 for path, md5 in deps.items() if path in stage.deps},
         outs=outs,
+        fingerprint=fingerprint,
         kept=_kept(params),
     )
 
@@ -197,8 +218,8 @@ def _kept(params: Mapping[str, Any]) -> bool:
     return any(merged.get(name) is True for name in ("keep_weights", "keep_split"))
 
 
-def _code_version(cmd: str, params: Mapping[str, Any], code: Mapping[str, str]) -> str:
-    told = json.dumps([cmd, params, code], sort_keys=True, default=str)
+def _code_version(cmd: str, params: Mapping[str, Any], code: Mapping[str, str], fingerprint: Mapping[str, Any]) -> str:
+    told = json.dumps([cmd, params, code, fingerprint], sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

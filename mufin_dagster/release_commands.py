@@ -68,13 +68,15 @@ def rollback(workspace: Workspace, dataset: str, name: str | None) -> str:
         ArtefactError: there is no such release.
         DatasetError: the dataset is not registered.
     """
+    from mufin_dagster import pipeline, stale
     from mufin_model import config
     from mufin_model.release.release import rollback as switch
 
     keep = config.load(workspace.params, dataset).release.keep
     address = f"{NOUNS[VERB]}@{dataset}"
     versioned = (workspace.root / ".dvc").is_dir()
-    behind = versioning.status(workspace.root, address).get(address, []) if versioned else []
+    stages = [one for one in pipeline.load(workspace.root) if one.address == address] if versioned else []
+    behind = stale.reasons(workspace.root, stages).get(address, [])
     chosen = switch(workspace, dataset, name, keep)
     if versioned and not behind:
         versioning.commit(workspace.root, address, workspace.root / "dvc.lock")

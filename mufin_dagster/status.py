@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mufin_dagster import pipeline, versioning
+from mufin_dagster import pipeline, stale
 from mufin_model.artefacts import Workspace
 
 SHOWN = 2
@@ -28,7 +28,7 @@ class State:
 def states(workspace: Workspace, datasets: Sequence[str] = ()) -> list[State]:
     """The state of all stages, or of some datasets'. A stage after a stale one is stale too."""
     stages = [s for s in pipeline.load(workspace.root) if not datasets or s.dataset in datasets]
-    changed = versioning.status(workspace.root, *(stage.address for stage in stages)) if stages else {}
+    changed = stale.reasons(workspace.root, stages)
     locked = pipeline.read_lock(workspace.root, stages)
     behind: dict[tuple[str, str], str] = {}
     found = []

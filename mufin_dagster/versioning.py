@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,13 +23,16 @@ from mufin_model.errors import DiskError, MufinError
 IN_STAGE = "DVC_STAGE"
 """Environment variable that DVC sets for a stage's command, and Dagster's steps as well: they record what it leaves."""
 
+ALWAYS = "always changed"
+"""DVC's word for a stage with `always_changed`."""
+
 
 class VersioningError(MufinError):
     """DVC refused a command."""
 
 
 def environment(root: Path) -> dict[str, str]:
-    """What a stage's command runs with: `mufin` and `python` of this installation, and lines sent as they come."""
+    """What a stage's command runs with: `python` of this installation, and lines sent as they come."""
     bin_folder = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -37,6 +41,15 @@ def environment(root: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+def command(cmd: str) -> str:
+    """A stage's command with `mufin` of this interpreter, whatever is first on PATH.
+
+    As a module, from the project's folder: the project's own copy of the library is found first.
+    """
+    name, _, arguments = cmd.partition(" ")
+    return f"{shlex.quote(sys.executable)} -m mufin_dagster.cli {arguments}" if name == "mufin" else cmd
 
 
 def dvc(root: Path, *arguments: str) -> str:
@@ -79,7 +92,10 @@ def record(workspace: Workspace, dataset: str, noun: str) -> None:
     Raises:
         VersioningError: DVC refused it.
     """
+    from mufin_model.fingerprint.record import refresh
+
     record_catalog(workspace, dataset)
+    refresh(workspace.root)
     commit(workspace.root, f"{noun}@{dataset}", workspace.root / "dvc.lock")
 
 
@@ -117,9 +133,16 @@ def exclusive(root: Path, name: str) -> AbstractContextManager[None]:
 
 
 def status(root: Path, *addresses: str) -> dict[str, list[str]]:
-    """Address to what DVC finds changed, of the stages that are not up to date."""
+    """Address to what DVC finds changed, of the stages that are not up to date; `stale.reasons` says it in words.
+
+    One that always runs is left out: what it wrote tells whether anything changed.
+    """
     found: Mapping[str, list[Any]] = json.loads(dvc(root, "status", "--json", *addresses) or "{}")
-    return {address: [line for change in changes for line in _lines(change)] for address, changes in found.items()}
+    return {
+        address: [line for change in changes for line in _lines(change)]
+        for address, changes in found.items()
+        if ALWAYS not in changes
+    }
 
 
 def _lines(change: Any) -> list[str]:

@@ -22,7 +22,7 @@ import mufin_model
 from mufin_dagster import process
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store, digest_of, prune
-from mufin_dagster.versioning import environment
+from mufin_dagster.versioning import command, environment
 from mufin_model.artefacts import Workspace
 from mufin_model.errors import ArtefactError, MufinError, SettingError
 from mufin_model.training.launch import NODE
@@ -140,7 +140,7 @@ def run(task: Task, forward: Callable[[str], None]) -> Outcome:
             (workspace.root / name).parent.mkdir(parents=True, exist_ok=True)
         with _checkpoints(task, workspace, forward):
             env = environment(workspace.root) | dict(task.env)
-            ended = process.run(task.cmd, cwd=workspace.root, env=env, forward=forward)
+            ended = process.run(command(task.cmd), cwd=workspace.root, env=env, forward=forward)
         left = {}
         if task.url and not ended.code and _writes(task):
             store = Store(task.url)

@@ -21,6 +21,7 @@ from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.errors import MufinError
 from mufin_model.progress import main_rank
 from mufin_model.release import commands
+from mufin_model.stages import LIBRARY
 from mufin_model.training import launch
 from mufin_model.usage import measured
 
@@ -31,19 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Multi-modal extreme classification: each stage is one verb.",
 )
-
-LIBRARY: dict[str, tuple[str, str]] = {
-    "ingest": ("mufin_model.catalog.ingest", "Check a catalogue, split it, decode its images once."),
-    "encode": ("mufin_model.encoders.encode", "Run the image and text backbones over every descriptor."),
-    "pretrain": ("mufin_model.training.pretrain", "Module I: embed items and labels in one space."),
-    "index": ("mufin_model.retrieval.build_index", "Module II: augmented label vectors and their index."),
-    "mine": ("mufin_model.retrieval.mine", "Module II: shortlists of hard negatives."),
-    "finetune": ("mufin_model.training.finetune", "Modules III and IV: cross-attention and classifiers."),
-    "predict": ("mufin_model.inference.predict", "Score the test items."),
-    "evaluate": ("mufin_model.evaluation.evaluate", "Metrics, baselines and the report."),
-    "release": ("mufin_model.release.release", "Gather what serving loads, with its model card."),
-}
-"""Verb to (module, help). Each module has `run(workspace, dataset, settings)`."""
 
 RELEASED = "What was released"
 """Heading of the commands about releases."""
@@ -77,8 +65,13 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> None:
-    """Load the settings and run one stage."""
+    """Load the settings and run one stage.
+
+    Raises:
+        LibraryError: another library runs than the one that is recorded, or it changed meanwhile.
+    """
     from mufin_model import config
+    from mufin_model.fingerprint import record
 
     if verb in ON_ALL_RANKS and launch.several():
         told = [part for override in overrides or [] for part in ("-S", override)]
@@ -87,6 +80,8 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
         return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
+    asked = record.begin(workspace.root, dataset, verb) if main_rank() else {}
+    os.chdir(workspace.root)  # paths in settings are relative to it, wherever one types the command
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -97,6 +92,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     if main_rank():
         workspace.took(dataset, NOUNS[verb], time.monotonic() - began)
         workspace.used(dataset, NOUNS[verb], figures)
+        record.end(workspace.root, dataset, verb, asked)
 
 
 def check_catalog(dataset: str, overrides: list[str] | None = None) -> None:
@@ -133,6 +129,18 @@ def _add_ingest(verb: str, text: str) -> None:
 
 for _verb, (_, _text) in LIBRARY.items():
     (_add_ingest if _verb == "ingest" else _add)(_verb, _text)
+
+
+@app.command(rich_help_panel="The project")
+@guarded
+def fingerprint() -> None:
+    """Note code, library versions and weights of each stage where DVC reads them; its pipeline begins with this."""
+    from mufin_model.fingerprint import record
+
+    root = Workspace.find().root
+    record.check(root)
+    record.refresh(root)
+
 
 for _command in (commands.releases, commands.serve):
     app.command(rich_help_panel=RELEASED)(guarded(_command))

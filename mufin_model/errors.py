@@ -94,5 +94,9 @@ class DatasetError(MufinError):
     """A dataset's name is unknown, taken or not allowed."""
 
 
+class LibraryError(MufinError):
+    """The library that runs is not the one that is recorded."""
+
+
 class RequestError(MufinError):
     """A request to the served model is not as it should be."""

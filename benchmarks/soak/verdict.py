@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from mufin_dagster import overview, pipeline, versioning
+from mufin_dagster import overview, pipeline
 from mufin_dagster.backfill import rebuild
 from mufin_dagster.data_objects import ensure
 from mufin_dagster.data_versions import history
@@ -51,7 +51,7 @@ def lost(site: Site, watch: Watch, last: Path, forward: Callable[[str], None]) -
 
     check("runs that never ended", lambda: _stuck(site))
     check("sensors and schedules that fail", lambda: _failing(site))
-    check("stages that are not up to date", lambda: list(versioning.status(site.root)))
+    check("stages that are not up to date", lambda: list(stale.reasons(site.root, pipeline.load(site.root))))
     check("artefacts and their hashes", lambda: _artefacts(site))
     check("versions of the data", lambda: _versions(site))
     check("the last catalogue", lambda: _arrived(site, last))

@@ -69,8 +69,17 @@ def eras(column: str, now: npt.ArrayLike, then: npt.ArrayLike | None) -> pl.Data
     )
 
 
-MORE = {"raw_descriptors": ("raw_leakage", "raw_populations")}
-"""Further modules of this package with tables of a noun, beside the one of its name."""
+MODULES = {
+    "raw_descriptors": ("raw_descriptors", "raw_leakage", "raw_populations"),
+    "encoder_embeddings": ("encoder_embeddings",),
+    "pretrained_model": ("pretrained_model",),
+    "anns_index": ("anns_index",),
+    "mined_negatives": ("mined_negatives",),
+    "finetuned_classifiers": ("finetuned_classifiers",),
+    "predictions": ("predictions",),
+    "eval_report": ("eval_report",),
+}
+"""The modules of this package with tables of a noun. Written out: they are code that `release` depends on."""
 
 Table = Callable[[Source], pl.DataFrame]
 
@@ -78,7 +87,7 @@ Table = Callable[[Source], pl.DataFrame]
 def tables(noun: str) -> dict[str, Table]:
     """The functions that build a noun's tables, by the table's name."""
     found: dict[str, Table] = {}
-    for module in (noun, *MORE.get(noun, ())):
+    for module in MODULES[noun]:
         found |= importlib.import_module(f"mufin_dagster.quality.{module}").TABLES
     return found
 

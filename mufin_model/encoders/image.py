@@ -25,7 +25,7 @@ class ImageEncoder(nn.Module):
 
     Args:
         name: any timm model, `handmade`, or a timm model followed by `+handmade`.
-        weights: "none", "hub", or a file or package of weights (`mufin_model.encoders.weights`).
+        weights: "none", "hub", or a file or package of weights (`mufin_model.encoders.weight_files`).
         size: side of the stored pictures, pixels.
         scaled: side to which the timm model sees them enlarged; 0: as they are stored.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mufin_model.config import Encode
-from mufin_model.encoders.weights import text_folder
+from mufin_model.encoders.weight_files import text_folder
 from mufin_model.errors import SettingError
 
 OWN = "bert"
