@@ -25,6 +25,7 @@ from mufin_dagster.run_tags import DATASET, JOB
 from mufin_dagster.versioning import VersioningError
 from mufin_model.artefacts import Workspace
 from mufin_model.config import read
+from mufin_model.run_mode import AGAIN, MODE
 
 BACKFILL = "backfill"
 KEPT = ".state/backfill"
@@ -66,7 +67,7 @@ class Rebuilt:
 def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str], None]) -> Rebuilt:
     """Run every stage that a version recorded, on the version's data, with its settings and code.
 
-    What `keep_weights` and `keep_split` go on from is the version's own result, which such a stage leaves as it is.
+    A stage that kept what was learnt before keeps it again, from the version's own result.
 
     Args:
         workspace: the project.
@@ -88,7 +89,7 @@ def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str
             told = f"{commit[:SHORT]} recorded no stage of {dataset}"
             raise VersioningError(told, where="dvc.lock", mend="`mufin data history` tells which versions hold some")
         versioning.dvc(past.root, "checkout", "--force", "--allow-missing")
-        env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root)}
+        env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root), MODE: AGAIN}
         first = [pipeline.FINGERPRINT] if any(s.fingerprint for s in stages) else []
         command = f"python -m dvc repro --single-item --force --no-run-cache {' '.join([*first, *addresses])}"
         ended = process.run(command, cwd=past.root, env=env, forward=forward)

@@ -76,10 +76,9 @@ def retrain(datasets: Datasets = None) -> None:
 
 
 def _job(name: str, datasets: list[str] | None) -> None:
-    from mufin_dagster.jobs import overrides
     from mufin_dagster.materialize import materialize as materialize_stages
 
-    passed = materialize_stages(Workspace.find(), datasets or [], [], overrides(name))
+    passed = materialize_stages(Workspace.find(), datasets or [], [], mode=name)
     raise typer.Exit(0 if passed else 1)
 
 

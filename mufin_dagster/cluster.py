@@ -25,10 +25,10 @@ from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store
 from mufin_dagster.worker import Outcome, Task
-from mufin_model import config
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import PARAMS, Workspace
 from mufin_model.errors import SettingError
 from mufin_model.fingerprint import record
+from mufin_model.run_mode import MODE, REFRESH
 from mufin_model.training.launch import MEET, NODE, NODES, RANKS
 
 if TYPE_CHECKING:
@@ -91,18 +91,13 @@ def _task(workspace: Workspace, stage: Stage, settings: Execution, env: Mapping[
     if not settings.work:
         return task
     store = Store(settings.work)
-    own = [path for path in stage.outs if (workspace.root / path).exists()] if _goes_on(workspace, stage) else []
+    own = [path for path in stage.outs if (workspace.root / path).exists()] if env.get(MODE) == REFRESH else []
     # the command compares the worker's code and libraries with it
     recorded = [record.FILE] if stage.fingerprint else []
-    inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *recorded, *stage.deps, *own]}
+    settings_of_run = [env[PARAMS]] if PARAMS in env else []
+    paths = ["params.yaml", *settings_of_run, *recorded, *stage.deps, *own]
+    inputs = {path: store.push(workspace.root / path) for path in paths}
     return replace(task, url=settings.work, inputs=inputs, outs=stage.outs)
-
-
-def _goes_on(workspace: Workspace, stage: Stage) -> bool:
-    """Whether the stage keeps something of its earlier result, which then is an input as well."""
-    settings = config.load(workspace.params, stage.dataset)
-    own = [getattr(settings, name, None) for name in stage.params]
-    return any(getattr(section, kept, False) for section in own for kept in ("keep_weights", "keep_split"))
 
 
 @contextmanager

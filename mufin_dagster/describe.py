@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 
 from mufin_dagster.pipeline import DATA, Stage
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace
 
 Metadata = dict[str, Any]
@@ -44,6 +45,8 @@ def describe(workspace: Workspace, stage: Stage) -> Metadata:
                 told |= reader(path, path.relative_to(folder).with_suffix("").as_posix())
             except (OSError, ValueError, KeyError) as error:
                 told[f"unreadable {path.name}"] = str(error)
+    if run_mode.kept(folder):
+        told["mode"] = run_mode.REFRESH
     told["command"] = dg.MetadataValue.md(f"`{stage.cmd}`")
     told["versions"] = dg.MetadataValue.md(f"`dvc pull {DATA}{stage.dataset}/{stage.noun}`")
     return told

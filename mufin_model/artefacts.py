@@ -24,6 +24,9 @@ from mufin_model.progress import say
 CATALOG = "catalog"
 """The folder of a dataset that its owner writes, in the generic catalogue format."""
 
+PARAMS = "MUFIN_PARAMS"
+"""Environment variable: a run's own copy of params.yaml, relative to the project."""
+
 NOUNS: dict[str, str] = {
     "ingest": "raw_descriptors",
     "encode": "encoder_embeddings",
@@ -65,7 +68,8 @@ class Workspace:
 
     @property
     def params(self) -> Path:
-        return self.root / "params.yaml"
+        """params.yaml, or within a run the settings as the run found them (the variable PARAMS)."""
+        return self.root / os.environ.get(PARAMS, "params.yaml")
 
     def dataset(self, dataset: str) -> Path:
         return self.root / "data" / dataset

@@ -70,7 +70,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     Raises:
         LibraryError: another library runs than the one that is recorded, or it changed meanwhile.
     """
-    from mufin_model import config
+    from mufin_model import config, run_mode
     from mufin_model.fingerprint import record
 
     if verb in ON_ALL_RANKS and launch.several():
@@ -80,6 +80,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
         return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
+    settings = run_mode.applied(settings, verb, workspace.path(dataset, NOUNS[verb]))
     asked = record.begin(workspace.root, dataset, verb) if main_rank() else {}
     os.chdir(workspace.root)  # paths in settings are relative to it, wherever one types the command
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.

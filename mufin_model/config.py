@@ -34,7 +34,7 @@ class Ingest(Stage):
     image_size: Positive
     validation_fraction: Fraction
     bad_images: Literal["refuse", "drop"]
-    keep_split: bool
+    keep_split: bool = False
 
 
 class Encode(Stage):
@@ -49,7 +49,7 @@ class Encode(Stage):
     text_start: Literal["random", "lsa"]
     max_tokens: Positive
     batch_size: Positive
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Pretrain(Stage):
@@ -87,7 +87,7 @@ class Pretrain(Stage):
     cluster_leaf: Positive
     mixed_precision: Precision
     compile: bool
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Index(Stage):
@@ -124,7 +124,7 @@ class Finetune(Stage):
     reranked: Positive
     reranker_networks: Positive
     reranker_epochs: Positive
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Predict(Stage):
@@ -178,6 +178,14 @@ class Settings(BaseModel):
     release: Release
 
 
+KEEPS: dict[str, str] = {
+    "ingest": "keep_split",
+    "encode": "keep_weights",
+    "pretrain": "keep_weights",
+    "finetune": "keep_weights",
+}
+"""Stages that learn, and the field that keeps what they learnt. A run's mode sets it (run_mode.py), no file."""
+
 STAGES: tuple[str, ...] = tuple(name for name in Settings.model_fields if name != "seed")
 """The verbs that have a section in params.yaml, in order."""
 
@@ -208,7 +216,19 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
             rows=list(known),
             mend=_nearest(dataset, known) or "mufin add NAME PATH registers one",
         )
-    _merge(raw, per_dataset.get(dataset) or {}, f"{path}, key per_dataset.{dataset}")
+    own = dict(per_dataset.get(dataset) or {})
+    if (seed := own.pop("seed", None)) is not None:
+        raw["seed"] = seed
+    _merge(raw, own, f"{path}, key per_dataset.{dataset}")
+    for stage, field in KEEPS.items():
+        if (raw.get(stage) or {}).pop(field, False):
+            raise SettingError(
+                f"{stage}.{field} belongs to a run, not to the settings",
+                where=str(path),
+                mend=f"remove it; `mufin refresh -d {dataset}` keeps what was learnt, for that run",
+            )
+        if stage in raw:
+            raw[stage][field] = False
     for override in overrides:
         key, _, name = override.partition("=")
         if key == "preset":

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog import images, readers, schema
 from mufin_model.catalog.faults import apart, gathered
@@ -48,6 +49,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     items, links = _hold_out(workspace, dataset, settings, tables)
     paths = _distinct([items["image_paths"], tables.labels["image_paths"]])
     with workspace.write(dataset, "raw_descriptors") as folder:
+        if wanted.keep_split:
+            run_mode.note(folder)
         written = images.write(folder / "images", source.images, paths, wanted.image_size)
         if written.bad and wanted.bad_images == "refuse":
             raise _bad_images(written.bad, source)

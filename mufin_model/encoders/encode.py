@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.vectors import FILE, Vectors, given, write_unit
@@ -47,6 +48,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             text_encoder.build(chosen, (texts[row] for row in seen)),
         ).to(device)
     with workspace.write(dataset, noun) as folder:
+        if chosen.keep_weights:
+            run_mode.note(folder)
         backbones.save(folder / "backbones")
         if vectors is None:
             table = pixels(catalog, workspace.state(dataset, noun), catalog.images.size)
