@@ -1,4 +1,4 @@
-"""The jobs: `materialize` makes what is stale, `retrain` trains anew too what a refresh kept, `refresh` keeps the weights.
+"""The jobs: `materialize` makes what is stale, `retrain` learns anew what a refresh kept, `refresh` keeps the weights.
 
 The mode is in the run's config, a word for each stage that learns (mufin_model/run_mode.py). It is no setting: after a
 refresh DVC finds nothing changed, and a retraining finds which artefacts keep what was learnt before.
@@ -55,9 +55,11 @@ def run_config(stages: Sequence[Stage], job: str) -> dict[str, Any]:
     return {"ops": ops}
 
 
-def trained(workspace: Workspace, dataset: str) -> bool:
-    """Whether there are weights to keep."""
-    return all(workspace.path(dataset, noun).is_dir() for noun in KEPT)
+def mode_of(workspace: Workspace, stages: Sequence[Stage], dataset: str, job: str) -> str:
+    """The job as it applies to a dataset: a refresh where nothing was trained yet is a training."""
+    learning = [stage.noun for stage in stages if stage.dataset == dataset and stage.noun in KEPT]
+    trained = all(workspace.path(dataset, noun).is_dir() for noun in learning)
+    return job if trained else RETRAIN
 
 
 def request(
@@ -70,7 +72,7 @@ def request(
     from mufin_dagster.run_tags import JOB, tags
 
     own = [stage for stage in stages if stage.dataset == dataset]
-    chosen = job if trained(workspace, dataset) or not any(s.noun in KEPT for s in own) else RETRAIN
+    chosen = mode_of(workspace, stages, dataset, job)
     return dg.RunRequest(
         run_key=run_key,
         job_name=chosen,

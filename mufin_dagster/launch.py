@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import dagster as dg
 
@@ -18,7 +19,11 @@ def main(told: str) -> int:
     wanted = json.loads(told)
     keys = [dg.AssetKey.from_user_string(name) for name in wanted["assets"]]
     mode, force = wanted.get("mode", ""), wanted["force"]
-    of_mode = jobs.run_config(definitions.stages, mode)["ops"] if mode else {}
+    of_mode: dict[str, Any] = {}
+    for dataset in dict.fromkeys(key.path[0] for key in keys) if mode else ():
+        own = [stage for stage in definitions.stages if stage.dataset == dataset]
+        chosen = jobs.mode_of(definitions.workspace, own, dataset, mode)
+        of_mode |= jobs.run_config(own, chosen)["ops"]
     ops = {name: of_mode.get(name, {"config": {}}) for name in (key.to_python_identifier() for key in keys)}
     ops = {name: {"config": {**told["config"], **({"force": True} if force else {})}} for name, told in ops.items()}
     job = {"": definitions.everything, jobs.RETRAIN: definitions.retrain, jobs.REFRESH: definitions.refresh}[mode]
