@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune, Settings
 from mufin_model.encoders.backbones import Backbones
 from mufin_model.losses.logistic import logistic_loss
@@ -42,11 +41,15 @@ from mufin_model.ridge import fit as ridge
 from mufin_model.training.batching import batches
 from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
 from mufin_model.training.keep import keep_finetuned, start, write_labels
-from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.loop import Group, Plan, fit, passes, write_curve
 from mufin_model.training.ranks import accelerator, ranks_of, synchronise_norms, written
 from mufin_model.training.shortlists import ShortlistSampler
+from mufin_model.training.stopping import Stopping, Validation
 
 NOUN = "finetuned_classifiers"
+
+SHORTLIST = 50
+"""Labels that are ranked for each validation item, its filter pairs not counted."""
 
 
 class FinetuneStep(nn.Module):
@@ -152,16 +155,14 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             label_bags = bags.take(bags.labels(unique))
             yield encoder.load(item_bags), torch.from_numpy(unique), encoder.load(label_bags), *tensors, weight
 
-    rows, seen = catalog.rows("val")[:VALIDATED], np.arange(catalog.n_seen)
-    truth = catalog.links("val")[: len(rows)]
-    shortlist = nearest(torch.from_numpy(items[rows]), begin, 50)
+    validation, seen = Validation.of(catalog), np.arange(catalog.n_seen)
+    rows = validation.rows
+    shortlist = nearest(torch.from_numpy(items[rows]), begin, SHORTLIST + validation.depth)
 
-    def validate() -> float:
+    def validate() -> dict[str, float]:
         image, text = step.see(bags, len(catalog.images), np.concatenate([rows, bags.labels(seen)]))
         side = label_side(ranker, bags, image, text, catalog.n_seen)
-        best = score_shortlists(ranker, bags, image, text, side, rows, shortlist).argmax(1)
-        chosen_labels = shortlist[np.arange(len(rows)), best]
-        return float(contains(truth, chosen_labels[:, None]).mean()) if len(rows) else 0.0
+        return validation(shortlist, score_shortlists(ranker, bags, image, text, side, rows, shortlist))
 
     with written(accelerate, workspace, dataset, NOUN) as out:
         steps = len(batches(sampler.usable, chosen.batch_size))
@@ -175,6 +176,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             batches=epoch_batches,
             steps=steps,
             validate=validate,
+            stopping=Stopping(chosen.patience, validation.judged),
             state=state,
             key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, read)],
         )
