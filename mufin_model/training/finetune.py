@@ -38,7 +38,7 @@ from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import main_rank, say
 from mufin_model.ridge import fit as ridge
-from mufin_model.training.batching import batches
+from mufin_model.training.batching import batch_of, batches
 from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
 from mufin_model.training.keep import keep_finetuned, start, write_labels
 from mufin_model.training.loop import Group, Plan, fit, passes, write_curve
@@ -140,10 +140,11 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     step, ranks = FinetuneStep(ranker, encoder), ranks_of(accelerate)
     train, links = catalog.rows("train"), catalog.links("train")
     sampler = ShortlistSampler(links, mined, chosen)
+    size = batch_of(len(sampler.usable), chosen.batch_size)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 2, epoch])
-        for rows in batches(rng.permutation(sampler.usable), chosen.batch_size):
+        for rows in batches(rng.permutation(sampler.usable), size):
             # Drawn for the whole batch on every rank; each takes its share.
             drawn, positive, real = sampler.draw(rows, rng)
             own, pairs = ranks.own(len(rows)), int(real.sum())
@@ -165,7 +166,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         return validation(shortlist, score_shortlists(ranker, bags, image, text, side, rows, shortlist))
 
     with written(accelerate, workspace, dataset, NOUN) as out:
-        steps = len(batches(sampler.usable, chosen.batch_size))
+        steps = len(batches(sampler.usable, size))
         plan = Plan(
             name="finetune",
             seed=settings.seed,

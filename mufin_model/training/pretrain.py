@@ -37,7 +37,7 @@ from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, u
 from mufin_model.network.prototypes import Prototypes
 from mufin_model.network.score import nearest
 from mufin_model.progress import main_rank, say
-from mufin_model.training.batching import balanced_clusters, batches
+from mufin_model.training.batching import balanced_clusters, batch_of, batches
 from mufin_model.training.descriptors import re_encode, sources
 from mufin_model.training.keep import keep_pretrained, write_labels
 from mufin_model.training.loop import Group, Plan, fit, passes, write_curve
@@ -223,6 +223,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     removed = without(catalog.filters("train"), links)
     relations = (links - removed).tocsr()
     linked = np.flatnonzero(np.diff(links.indptr))
+    size = batch_of(len(linked), chosen.batch_size)
     embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
 
@@ -245,7 +246,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
         ranks = step.ranks
         if step.prototypes is not None:
             step.prototypes.refresh(links, step.seen)
-        for rows in batches(order(epoch, rng), chosen.batch_size):
+        for rows in batches(order(epoch, rng), size):
             # One positive label of each item; every other positive in the batch is known too.
             labels = np.unique(positives.draw(rows, rng))
             standing = torch.from_numpy(relations[rows][:, labels].toarray().astype(np.int8))
@@ -261,7 +262,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
     own.extend(m for m in (embedder.attention, embedder.tokens, step.prototypes) if m is not None)
     heads = [] if step.head is None else [Group(step.head, chosen.head_lr)]
-    steps, validation = len(batches(linked, chosen.batch_size)), Validation.of(catalog)
+    steps, validation = len(batches(linked, size)), Validation.of(catalog)
     return Plan(
         name="pretrain",
         seed=settings.seed,
