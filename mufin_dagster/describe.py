@@ -113,7 +113,8 @@ def _curve(path: Path, _: str) -> Metadata:
         return {}
     told: Metadata = {"epochs": len(rows)}
     told |= {f"last {key}": value for key, value in rows[-1].items() if key not in ("epoch", "best")}
-    told |= {"kept epoch": int(row["epoch"]) for row in rows if row.get("best") == 1}
+    kept = [int(row["epoch"]) for row in rows if row.get("best") == 1]
+    told |= {"kept epoch": kept[0]} if kept else {}
     return told | {"curve": dg.MetadataValue.md(f"![loss and validation by epoch]({_plot(rows)})")}
 
 

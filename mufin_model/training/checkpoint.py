@@ -95,5 +95,5 @@ def seed_epoch(seed: int, epoch: int, rank: int) -> None:
     """Set every source of random numbers to where it stands at an epoch's beginning; each rank draws others."""
     number = seed * 1_000_003 + epoch + (rank << 40)
     random.seed(number)
-    np.random.seed(np.random.SeedSequence(number).generate_state(4))  # noqa: NPY002 -- libraries may draw from it
+    np.random.seed(np.random.SeedSequence(number).generate_state(4))
     torch.manual_seed(number)

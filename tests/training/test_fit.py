@@ -107,7 +107,7 @@ def test_other_data_starts_anew(built, tmp_path, monkeypatch, capfd) -> None:
 
 def test_a_loss_that_is_no_number_is_named(built, tmp_path) -> None:
     small = built.branch(tmp_path, BEFORE["finetune"], ("finetune.lr=1e30",))
-    with pytest.raises(SettingError, match="the loss of finetune is .* in epoch 1, step 2") as caught:
+    with pytest.raises(SettingError, match=r"the loss of finetune is .* in epoch 1, step 2") as caught:
         small.run("finetune")
     assert "lower the learning rate" in str(caught.value)
     assert "1e+30" in str(caught.value)
