@@ -37,6 +37,7 @@ class State:
         curve: a row for each epoch that is done.
         best: the weights of the best epoch on the CPU; None where they are the present ones.
         skipped: steps in a row up to here that the scaler skipped.
+        resumed: epochs that an earlier run has made.
     """
 
     model: nn.Module
@@ -46,6 +47,7 @@ class State:
     curve: Curve
     best: dict[str, Tensor] | None = None
     skipped: int = 0
+    resumed: int = 0
 
     def keep(self) -> None:
         """Remember the present weights as the best."""
@@ -83,7 +85,8 @@ class State:
         if self.scaler is not None and saved["scaler"]:
             self.scaler.load_state_dict(saved["scaler"])
         self.curve, self.best, self.skipped = list(saved["curve"]), saved["best"], saved["skipped"]
-        say(f"{name}: resumed after epoch {len(self.curve)}")
+        self.resumed = len(self.curve)
+        say(f"{name}: resumed after epoch {self.resumed}")
 
 
 def key_of(key: Any) -> str:

@@ -32,6 +32,10 @@ COLUMNS = ("epoch", "loss", "val_p1", JUDGE, "best")
 """Of loss.csv; `best` is 1 for the epoch whose weights were kept."""
 
 
+TIMED = 3
+"""Steps that are timed before a training says how long it takes."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Parameters with a learning rate of their own."""
@@ -91,9 +95,10 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
     state, key = State(model, optimizer, schedule, accelerate.scaler, []), key_of(plan.key)
     state.read(plan.state, key, plan.name)
     watch = LossWatch(plan.name, state.skipped)
-    clock = Clock(steps=total - len(state.curve) * plan.steps, validation=plan.epochs - len(state.curve))
-    _announce(plan, len(state.curve))
-    for epoch in range(len(state.curve), plan.epochs):
+    to_do = plan.epochs - state.resumed
+    clock = Clock(steps=to_do * plan.steps, validation=to_do)
+    _announce(plan, to_do)
+    for epoch in range(state.resumed, plan.epochs):
         if plan.stopping.enough(state.curve):
             break
         seed_epoch(plan.seed, epoch, accelerate.process_index)
@@ -124,6 +129,9 @@ def _epoch(
     total = torch.zeros(2, device=accelerate.device)  # of losses, of steps
     made, what = ahead(plan.batches(epoch), accelerate.device), f"{plan.name} epoch {epoch + 1}"
     for number, batch in enumerate(track(made, what, plan.steps, clock, "steps")):
+        left = clock.left()
+        if epoch == state.resumed and number == TIMED and left is not None:
+            say(f"{plan.name}: about {duration(left)} at most, validation not counted")
         rates = tuple(state.schedule.get_last_lr())
         state.optimizer.zero_grad(set_to_none=True)
         # Spectral norms are worked out once a step, though items and labels both pass through them.
@@ -141,7 +149,7 @@ def _epoch(
     return float(summed / max(1.0, steps))
 
 
-def _announce(plan: Plan, done: int) -> None:
+def _announce(plan: Plan, to_do: int) -> None:
     """What is going to happen, before it does."""
     stopping = plan.stopping
     if stopping.early:
@@ -150,7 +158,7 @@ def _announce(plan: Plan, done: int) -> None:
         until = f"all of them: {stopping.judged:,} validation items (of {FEWEST} at least) cannot tell epochs apart"
     else:
         until = "all of them: patience is 0"
-    say(f"{plan.name}: {plan.epochs - done} epochs of {plan.steps} steps at most, {until}")
+    say(f"{plan.name}: {to_do} epochs of {plan.steps} steps at most, {until}")
 
 
 def _line(plan: Plan, curve: Curve, clock: Clock) -> str:
