@@ -76,6 +76,7 @@ class Pretrain(Stage):
     neighbour_temperature: Rate
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(gt=1)]
     images_per_bag: Positive
     lr: Rate
@@ -109,6 +110,7 @@ class Finetune(Stage):
     classifiers: bool
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
     batch_size: Positive
     positives: Positive
     negatives: Positive

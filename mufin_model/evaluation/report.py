@@ -30,7 +30,7 @@ class Contents:
         metrics: as in metrics.json.
         skipped: baselines left out, with the reason.
         groups: frequency buckets.
-        curves: loss curves (epoch, loss, val_p1) by name.
+        curves: loss curves (epoch, loss, val_p1, best) by name.
         fusion: as in fusion.json.
         summary: as in raw_descriptors/summary.json.
         cards: the gallery.
@@ -117,11 +117,13 @@ def _curve(name: str, curve: pl.DataFrame) -> dict[str, Any]:
             return [math.nan] * len(epochs)
         return [math.nan if value is None else float(value) for value in curve[which].cast(pl.Float64, strict=False)]
 
+    kept = [epoch for epoch, best in zip(epochs, column("best"), strict=True) if best == 1]
+    mark = kept[0] if kept else None
     title = {"loss_pretrain": "Module I: embedding", "loss_finetune": "Modules III and IV: classifiers"}
     return {
         "title": title.get(name, name),
-        "loss": charts.lines(epochs, {"training loss": column("loss")}, "epoch"),
-        "val": charts.lines(epochs, {"validation P@1": column("val_p1")}, "epoch", per_cent=True),
+        "loss": charts.lines(epochs, {"training loss": column("loss")}, "epoch", mark=mark),
+        "val": charts.lines(epochs, {"validation P@1": column("val_p1")}, "epoch", per_cent=True, mark=mark),
     }
 
 
