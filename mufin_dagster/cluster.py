@@ -12,7 +12,6 @@ its checkpoint. This process goes: Ray ends the actor, and its guard the command
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store
 from mufin_dagster.worker import Outcome, Task
-from mufin_model import config
+from mufin_model import config, owners
 from mufin_model.artefacts import Workspace
 from mufin_model.errors import SettingError
 from mufin_model.training.launch import MEET, NODE, NODES, RANKS
@@ -163,7 +162,7 @@ def _place(
                 num_gpus=need.gpu,
                 memory=bundle["memory"],
                 scheduling_strategy=strategy,
-                name=f"{stage.address}:{index}:{os.getpid()}",
+                name=f"{stage.address}:{index}:{owners.token()}",
             ).remote()
         )
         placed.callback(ray.kill, runners[-1])

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from mufin_model import owners
 from mufin_model.artefacts import disk, swap
 from mufin_model.errors import ArtefactError, SettingError
 
@@ -74,7 +75,7 @@ class Store:
         """
         listing = self._listing(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.parent / f".{path.name}.{os.getpid()}"
+        aside = path.parent / f".{path.name}.{owners.token()}"
         wanted = {name: found for name, (found, _) in listing["files"].items()}
         present = {name: digest_of(file) for name, file in _files(path)} if path.exists() else {}
         if path.exists() and listing["folder"] == path.is_dir() and present == wanted:

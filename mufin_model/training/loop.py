@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
+from mufin_model import owners
 from mufin_model.errors import SettingError
 from mufin_model.progress import say, track
 from mufin_model.training.ahead import ahead
@@ -157,7 +158,7 @@ def _parameter_groups(plan: Plan) -> list[dict[str, Any]]:
 
 def _checkpoint(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule: Any, curve: Curve) -> None:
     path = plan.state / "checkpoint.pt"
-    aside = path.with_suffix(f".{os.getpid()}")
+    aside = path.with_suffix(f".{owners.token()}")
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
     with aside.open("wb") as file:  # given a path, torch hides a full disk behind words of its own
         torch.save({"key": key, "curve": curve, **state}, file)
