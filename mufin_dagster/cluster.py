@@ -61,8 +61,9 @@ def run(
             outcome = _follow(ray, runners, _shares(ray, task, need, runners), forward)
         except errors as error:
             told = str(error).strip()
-            forward(f"the worker is gone: {told}")
-            return Ended(GONE, f"{type(error).__name__}: {told}", None)
+            full = isinstance(error, ray.exceptions.OutOfMemoryError)
+            forward(f"the worker {'was ended, its node is out of memory' if full else 'is gone'}: {told}")
+            return Ended(GONE, f"{type(error).__name__}: {told}", None, "machine" if full else None)
     if task.url and not outcome.ended.code:
         store = Store(task.url)
         for path, digest in outcome.left.items():
