@@ -1,7 +1,8 @@
 """What is tried again: a failure that may pass by itself. Never what its owner has to mend.
 
-A lost worker, a machine or GPU whose memory others used too, a network that was away for a minute: again, after a delay that doubles. A
-catalogue that breaks a rule, a limit of its own that memory met, a wrong setting, a full disk, a bug: at once a failure, the same twice over.
+A lost worker, a machine or GPU whose memory others used too, a network that was away for a minute: again, after a
+delay that doubles. A catalogue that breaks a rule, a limit of its own that memory met, a wrong setting, a full disk, a
+bug: at once a failure, the same twice over.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ def ended(cmd: str, end: Ended) -> dg.Failure:
         return dg.Failure(told, allow_retries=memory.AGAIN[end.memory])
     killed = -end.code if end.code < 0 else end.code - 128  # a shell tells a signal as 128 and its number
     if killed > 0:
-        how = f"was killed by signal {killed}" + (
-            ": not by the kernel for want of memory; someone's hand, or its worker went" if killed == 9 else ""
-        )
+        how = f"was killed by signal {killed}" + (": its worker went, or somebody ended it" if killed == 9 else "")
         again = True
     else:
         how = f"ended with code {end.code}"

@@ -61,7 +61,7 @@ Overrides = Annotated[
 
 
 def mend(error: MufinError) -> NoReturn:
-    """Show a user's mistake and leave with exit code 2; with 75 (EX_TEMPFAIL) where the same may succeed in a moment."""
+    """Show a user's mistake and leave with exit code 2, or 75 where the same may succeed in a moment."""
     print(error, file=sys.stderr, flush=True)
     raise typer.Exit(MAY_PASS if error.may_pass else 2)
 
