@@ -142,6 +142,7 @@ class Evaluate(Stage):
     propensity_a: Rate
     propensity_b: Rate
     gallery: Positive
+    gate_share: Fraction
 
 
 class Release(Stage):
