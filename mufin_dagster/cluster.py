@@ -12,7 +12,6 @@ its checkpoint. This process goes: Ray ends the actor, and its guard the command
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store
 from mufin_dagster.worker import Outcome, Task
+from mufin_model import owners
 from mufin_model.artefacts import PARAMS, Workspace
 from mufin_model.errors import SettingError
 from mufin_model.fingerprint import record
@@ -63,8 +63,9 @@ def run(
             outcome = _follow(ray, runners, _shares(ray, task, need, runners), forward)
         except errors as error:
             told = str(error).strip()
-            forward(f"the worker is gone: {told}")
-            return Ended(GONE, f"{type(error).__name__}: {told}", None)
+            full = isinstance(error, ray.exceptions.OutOfMemoryError)
+            forward(f"the worker {'was ended, its node is out of memory' if full else 'is gone'}: {told}")
+            return Ended(GONE, f"{type(error).__name__}: {told}", None, "machine" if full else None)
     if task.url and not outcome.ended.code:
         store = Store(task.url)
         for path, digest in outcome.left.items():
@@ -161,7 +162,7 @@ def _place(
                 num_gpus=need.gpu,
                 memory=bundle["memory"],
                 scheduling_strategy=strategy,
-                name=f"{stage.address}:{index}:{os.getpid()}",
+                name=f"{stage.address}:{index}:{owners.token()}",
             ).remote()
         )
         placed.callback(ray.kill, runners[-1])

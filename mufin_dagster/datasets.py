@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 from mufin_dagster import params, versioning
+from mufin_model import owners
 from mufin_model.artefacts import CATALOG, Workspace, disk, swap
 from mufin_model.config import read
 from mufin_model.errors import CatalogError, DatasetError
@@ -51,7 +51,7 @@ def _add(workspace: Workspace, name: str, path: Path) -> None:
     catalog.parent.mkdir(parents=True, exist_ok=True)
     for left in catalog.parent.glob(f".{CATALOG}.*"):
         shutil.rmtree(left, ignore_errors=True)  # of an add that was killed: this one holds the lock
-    aside = catalog.with_name(f".{CATALOG}.{os.getpid()}")
+    aside = catalog.with_name(f".{CATALOG}.{owners.token()}")
     placed = False
     try:
         with disk(catalog):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mufin_dagster.versioning import exclusive
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import Workspace, write_text
 from mufin_model.config import KEEPS, STAGES, load, parse_override
 from mufin_model.errors import SettingError
 
@@ -81,9 +80,7 @@ def edit(path: Path) -> Iterator[Any]:
         yield document
         text = io.StringIO()
         yaml.dump(document, text)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(text.getvalue())
-        os.replace(aside, path)
+        write_text(path, text.getvalue())
 
 
 def _null(representer: Any, _: None) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mufin_model import artefacts
-from mufin_model.artefacts import CATALOG, Workspace, full
+from mufin_model.artefacts import CATALOG, Workspace, full, write_text
 from mufin_model.errors import DiskError, MufinError
 
 IN_STAGE = "DVC_STAGE"
@@ -100,21 +100,46 @@ def record(workspace: Workspace, dataset: str, noun: str) -> None:
 
 
 def commit(root: Path, target: str, pointer: Path) -> None:
-    """`dvc commit -f`; where it fails, the pointer stays as it was, for what it points to is not in the cache.
+    """`dvc commit -f`; where it fails, the target's entry stays as it was, for what it points to is not in the cache.
+
+    Entries of others stay as they are: another process may have recorded one meanwhile.
 
     Raises:
         VersioningError: DVC refused it.
         DiskError: there is no room in the cache.
     """
-    before = pointer.read_bytes() if pointer.is_file() else None
-    try:
-        dvc(root, "commit", "-f", target)
-    except MufinError:
-        if before is not None:
-            pointer.write_bytes(before)
-        else:
+    with exclusive(root, "record"):
+        before = pointer.read_text() if pointer.is_file() else None
+        try:
+            dvc(root, "commit", "-f", target)
+        except MufinError:
+            _put_back(pointer, target, before)
+            raise
+
+
+def _put_back(pointer: Path, target: str, before: str | None) -> None:
+    """The target's entry as it was; dvc.lock holds others beside it, a catalogue's pointer is one as a whole."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml
+
+    if pointer.suffix != ".lock":
+        if before is None:
             pointer.unlink(missing_ok=True)
-        raise
+        else:
+            write_text(pointer, before)
+        return
+    now = parse_yaml(pointer.read_text(), pointer) if pointer.is_file() else {}
+    stages = now.get("stages") or {}
+    old = (parse_yaml(before, pointer).get("stages") or {}) if before else {}
+    if stages.get(target) == old.get(target):
+        return
+    if target in old:
+        stages[target] = old[target]
+    else:
+        del stages[target]
+    if stages:
+        write_text(pointer, dumps_yaml(now))
+    else:
+        pointer.unlink()
 
 
 def record_catalog(workspace: Workspace, dataset: str) -> None:

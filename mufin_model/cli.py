@@ -39,6 +39,9 @@ RELEASED = "What was released"
 ON_ALL_RANKS = ("pretrain", "finetune")
 """Verbs that share their work where torchrun or accelerate starts several processes; others run on the first alone."""
 
+MAY_PASS = 75
+"""Exit code of a failure that may be gone when the same is tried again: EX_TEMPFAIL of sysexits.h."""
+
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A name under `datasets` in params.yaml.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", "-S", help="Override a setting, as in pretrain.lr=3e-4. Repeatable.")
@@ -46,9 +49,9 @@ Overrides = Annotated[
 
 
 def mend(error: MufinError) -> NoReturn:
-    """Show a user's mistake and leave with exit code 2."""
+    """Show a user's mistake and leave with exit code 2, or 75 where the same may succeed in a moment."""
     print(error, file=sys.stderr, flush=True)
-    raise typer.Exit(2)
+    raise typer.Exit(MAY_PASS if error.may_pass else 2)
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:

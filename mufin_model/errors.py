@@ -5,6 +5,7 @@ The same text is shown by the CLI (exit code 2), in a failed Dagster step and in
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -16,13 +17,22 @@ class MufinError(Exception):
         where: the file, with the column or key where there is one.
         rows: the first offending rows or values, shown at most five.
         mend: what to do about it, in the imperative.
+        may_pass: the same command may succeed a moment later. So it may after an OSError of PASSING that caused this.
     """
 
     SHOWN = 5
 
-    def __init__(self, what: str, *, where: str = "", rows: Sequence[object] = (), mend: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", rows: Sequence[object] = (), mend: str = "", may_pass: bool = False
+    ) -> None:
+        self._may_pass = may_pass
         self.what, self.where, self.rows, self.mend = what, where, list(rows), mend
         super().__init__(what)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it may be gone when the same is tried again."""
+        return self._may_pass or passing(self.__cause__)
 
     def __str__(self) -> str:
         lines = [f"{type(self).__name__}: {_plain(self.what)}"]
@@ -37,7 +47,31 @@ class MufinError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.what, self.where, self.rows, self.mend)
+        return _rebuild, (type(self), self.what, self.where, self.rows, self.mend, self.may_pass)
+
+
+PASSING = {
+    getattr(errno, name)
+    for name in (
+        *("ESTALE", "EIO", "ETIMEDOUT", "EAGAIN", "EBUSY", "ENOLCK", "ECONNRESET", "ECONNREFUSED", "ECONNABORTED"),
+        *("EPIPE", "EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "EREMOTEIO", "ENOTCONN"),
+    )
+    if hasattr(errno, name)
+}
+"""Of a network, or of a file system over one: away for a moment."""
+
+
+def passing(error: BaseException | None) -> bool:
+    """Whether an error, or one it came of, is of a kind that goes away."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "errno", None) in PASSING:
+            return True
+        if isinstance(error, MufinError) and error.may_pass:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _plain(text: str) -> str:
@@ -45,8 +79,10 @@ def _plain(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
-def _rebuild(kind: type[MufinError], what: str, where: str, rows: list[object], mend: str) -> MufinError:
-    return kind(what, where=where, rows=rows, mend=mend)
+def _rebuild(
+    kind: type[MufinError], what: str, where: str, rows: list[object], mend: str, may_pass: bool
+) -> MufinError:
+    return kind(what, where=where, rows=rows, mend=mend, may_pass=may_pass)
 
 
 class CatalogError(MufinError):
@@ -70,6 +106,10 @@ class SeveralErrors(MufinError):
         super().__init__(
             f"{len(self.errors)} faults", where=first.where, rows=[error.what for error in self.errors], mend=first.mend
         )
+
+    @property
+    def may_pass(self) -> bool:
+        return all(error.may_pass for error in self.errors)
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.errors), f"{len(self.errors)} faults in all"])
