@@ -34,6 +34,9 @@ class Ingest(Stage):
     image_size: Positive
     validation_fraction: Fraction
     bad_images: Literal["refuse", "drop"]
+    keep_links: dict[str, float | list[str]]
+    weight_column: str
+    ignore_columns: list[str]
     keep_split: bool
 
 
@@ -182,7 +185,7 @@ STAGES: tuple[str, ...] = tuple(name for name in Settings.model_fields if name !
 """The verbs that have a section in params.yaml, in order."""
 
 
-def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
+def load(path: Path, dataset: str, overrides: Sequence[str] = (), *, new: bool = False) -> Settings:
     """Read params.yaml for one dataset.
 
     Args:
@@ -190,6 +193,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
         dataset: one of its `datasets`.
         overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML; `preset=name`
             stands for all the settings under that name in `presets`.
+        new: the dataset need not be registered yet.
 
     Raises:
         SettingError: a key is unknown (the nearest match is named), a value is out of range or not YAML.
@@ -201,7 +205,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     presets = raw.pop("presets", None) or {}
     for name in ("automation", "execution"):  # no stage's affair (mufin_dagster)
         raw.pop(name, None)
-    if dataset not in known:
+    if dataset not in known and not new:
         raise DatasetError(
             f"no dataset named {dataset!r}",
             where=f"{path}, key datasets",

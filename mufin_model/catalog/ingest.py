@@ -23,6 +23,7 @@ import polars as pl
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog import images, readers, schema
 from mufin_model.catalog.faults import apart, gathered
+from mufin_model.catalog.link_columns import LinkColumns
 from mufin_model.catalog.links import restrict
 from mufin_model.catalog.split import hold_out
 from mufin_model.catalog.vectors import FILE
@@ -44,7 +45,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     """
     wanted = settings.ingest
     source = readers.read(workspace.catalog(dataset), wanted.format)
-    tables = schema.check(source)
+    tables = schema.check(source, rules(settings))
     items, links = _hold_out(workspace, dataset, settings, tables)
     paths = _distinct([items["image_paths"], tables.labels["image_paths"]])
     with workspace.write(dataset, "raw_descriptors") as folder:
@@ -63,6 +64,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         if source.questions is not None:
             summary["questions"] = source.questions.write(folder, items["id"])
         write_json(folder / "summary.json", summary)
+    _say_unread(tables, source)
     say(f"{dataset}: {_told(tables, links)}, {written.stored:,} images" + _changed(len(written.bad), tables))
 
 
@@ -76,7 +78,7 @@ def check(workspace: Workspace, dataset: str, settings: Settings) -> None:
     with gathered():
         source = readers.read(workspace.catalog(dataset), wanted.format)
         with apart():
-            tables = schema.check(source)
+            tables = schema.check(source, rules(settings))
             _, links = _hold_out(workspace, dataset, settings, tables)
         paths = _distinct(table["image_paths"] for _, table in _described(source))
         bad = images.bad(source.images, paths, wanted.image_size)
@@ -87,8 +89,23 @@ def check(workspace: Workspace, dataset: str, settings: Settings) -> None:
             if source.vectors is not None:
                 rows = {path: row for row, path in enumerate(path for path in paths if path not in bad)}
                 source.vectors.write(Path(os.devnull), rows, len(rows))
+    _say_unread(tables, source)
     found = f"{_told(tables, links)}, {len(paths) - len(bad):,} image paths"
     say(f"{dataset}: nothing is wrong with it: {found}" + _changed(len(bad), tables))
+
+
+def rules(settings: Settings) -> LinkColumns:
+    """What the settings say of further columns."""
+    wanted = settings.ingest
+    return LinkColumns(wanted.weight_column, wanted.keep_links, wanted.ignore_columns)
+
+
+def _say_unread(tables: schema.Tables, source: schema.Source) -> None:
+    """Name the columns that nothing reads."""
+    for name, columns in tables.unread.items():
+        shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
+        file = Path(source.files.get(name, name)).name
+        say(f"{file}: columns that are not read: {shown}; ingest.ignore_columns ends this line")
 
 
 def _told(tables: schema.Tables, links: pl.DataFrame) -> str:
@@ -99,6 +116,8 @@ def _told(tables: schema.Tables, links: pl.DataFrame) -> str:
 
 def _changed(bad: int, tables: schema.Tables) -> str:
     dropped = f", {bad:,} bad images dropped" if bad else ""
+    left_out = sum(tables.dropped_links.values())
+    dropped += f", {left_out:,} links left out by ingest.keep_links" if left_out else ""
     return dropped + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
 
 
@@ -190,6 +209,8 @@ def _summary(
         "image_paths": len(written.rows) + len(written.bad),
         "dropped_images": len(written.bad),
         "duplicate_links": tables.duplicate_links,
+        "dropped_links": sum(tables.dropped_links.values()),
+        "unread_columns": tables.unread,
         "cleaned_texts": tables.cleaned_texts,
         "items_without_images": of_items["images"],
         "items_without_text": of_items["text"],

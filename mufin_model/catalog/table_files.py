@@ -86,10 +86,14 @@ class Names:
                 self.found[name] = None
 
     def told(self, table: pl.DataFrame) -> pl.DataFrame:
-        """The table without the columns that the file has not, and with those not asked for, as nulls."""
+        """The table without the columns that the file has not; columns that were not read are nulls."""
         if not self.found:
             return table  # without rows, where rows name the columns
-        rest = [pl.lit(None).alias(name) for name in self.found if name not in self.wanted]
+        rest = [
+            pl.col(name) if name in table.columns else pl.lit(None).alias(name)
+            for name in self.found
+            if name not in self.wanted
+        ]
         return table.select(*(name for name in self.wanted if name in self.found), *rest)
 
 

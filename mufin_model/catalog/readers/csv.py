@@ -22,6 +22,7 @@ import polars as pl
 
 from mufin_model.catalog import table_files
 from mufin_model.catalog.lines import MAX_LINE, BadLines, blocks
+from mufin_model.catalog.link_columns import LINKS
 from mufin_model.catalog.schema import COLUMNS, Source
 from mufin_model.errors import CatalogError
 
@@ -57,7 +58,9 @@ def _read_table(name: str, file: Path) -> pl.DataFrame:
         raise CatalogError("the file is empty", where=str(file), mend=f"begin it with a line of {', '.join(wanted)}")
     header = [column.strip() for column in header]
     _check_header(file, header, list(wanted), delimiter)
-    places = {column: header.index(column) for column in wanted if column in header}
+    # All columns of links are read: any of them may say what a link means.
+    read = dict.fromkeys(header if name in LINKS else [column for column in wanted if column in header])
+    places = {column: header.index(column) for column in read}
     parts = [pl.DataFrame(schema=dict.fromkeys(places, pl.String))]
     while block := list(islice(rows, AT_ONCE)):
         whole = []

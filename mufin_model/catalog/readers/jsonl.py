@@ -21,6 +21,7 @@ import pyarrow as pa
 from mufin_model.catalog import table_files
 from mufin_model.catalog.json_entries import whole
 from mufin_model.catalog.lines import BadLines, blocks
+from mufin_model.catalog.link_columns import LINKS
 from mufin_model.catalog.schema import COLUMNS, Source
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -73,10 +74,12 @@ def _read_table(name: str, file: Path) -> pl.DataFrame:
             for place in odd:
                 told = f"hold no {want}"
                 bad.add(first + at[place], lines[at[place]], told, column, f"write a {want}, or null")
+        further = [key for key in names.found if key not in wanted] if name in LINKS else []
+        columns += [_further([record.get(key) for record in records]).alias(key) for key in further]
         if not bad:
             parts.append(pl.DataFrame(columns))
     bad.refuse()
-    return names.told(pl.concat(parts))
+    return names.told(pl.concat(parts, how="diagonal"))
 
 
 def _series(values: list[Any], dtype: pl.DataType | type[pl.DataType]) -> tuple[pl.Series, list[int]]:
@@ -91,6 +94,12 @@ def _series(values: list[Any], dtype: pl.DataType | type[pl.DataType]) -> tuple[
         told = [(_string if string else _strings)(value) for value in values]
         odd = [place for place, value in enumerate(values) if value is not None and told[place] is None]
         return pl.Series(pa.array(told, kind)), odd
+
+
+def _further(values: list[Any]) -> pl.Series:
+    """The values of a key that no table asks for, as text."""
+    texts = [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series([None if text is None else whole(text) for text in texts], dtype=pl.String)
 
 
 def _string(value: Any) -> str | None:
