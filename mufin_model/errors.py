@@ -5,6 +5,7 @@ The same text is shown by the CLI (exit code 2), in a failed Dagster step and in
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 
@@ -47,6 +48,40 @@ def _plain(text: str) -> str:
 
 def _rebuild(kind: type[MufinError], what: str, where: str, rows: list[object], mend: str) -> MufinError:
     return kind(what, where=where, rows=rows, mend=mend)
+
+
+SYSTEM = {
+    errno.ENOENT: "is missing",
+    errno.EACCES: "may not be read or written",
+    errno.EPERM: "may not be read or written",
+    errno.EROFS: "lies on a disk that is read-only",
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than is allowed",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTDIR: "a file is in the place of a folder",
+    errno.EISDIR: "is a folder",
+    errno.EEXIST: "is there already",
+    errno.ENOTEMPTY: "the folder is not empty",
+    errno.ELOOP: "links that lead in a circle",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+    errno.EIO: "the disk does not answer rightly",
+    errno.EBUSY: "is in use",
+    errno.ETXTBSY: "is in use",
+    errno.EXDEV: "lies on another disk",
+    errno.ENOMEM: "it needs more memory than there is",
+    errno.ESTALE: "the shared folder has changed under way",
+    errno.EADDRINUSE: "the port is taken",
+    errno.ECONNREFUSED: "nobody answers there",
+    errno.ETIMEDOUT: "no answer in time",
+}
+"""What the system's errors mean, by their number."""
+
+
+def of_system(error: OSError) -> str:
+    """An error of the operating system in our words."""
+    return SYSTEM.get(error.errno or 0, f"the system refuses it (error {error.errno})")
 
 
 class CatalogError(MufinError):

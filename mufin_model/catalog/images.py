@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, in_words
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, Unreadable, in_words
 from mufin_model.catalog.image_store import ImageWriter
 from mufin_model.catalog.schema import ImageSource
 from mufin_model.progress import track
@@ -87,12 +87,12 @@ def thumbnail(data: bytes, size: int) -> Image.Image:
         Exception: whatever Pillow's decoder raises for damaged data.
     """
     if len(data) > MAX_IMAGE_BYTES:
-        raise ValueError(f"{len(data):,} bytes are too many")
+        raise Unreadable(f"{len(data):,} bytes are too many")
     if not data:
-        raise ValueError("is empty")
+        raise Unreadable("is empty")
     with Image.open(io.BytesIO(data), formats=_kinds()) as opened:
         if opened.width * opened.height > MAX_PIXELS:
-            raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are too many")
+            raise Unreadable(f"{opened.width:,} x {opened.height:,} pixels are too many")
         opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG decodes at a fraction of its size
         picture = _colours(ImageOps.exif_transpose(opened))
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -153,8 +153,6 @@ def _reason(error: Exception) -> str:
         return "is no image of a known kind"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS:,} pixels are too many"
-    if isinstance(error, MemoryError):
-        return "needs more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return in_words(error)
+    if isinstance(error, Unreadable | MemoryError) or (isinstance(error, OSError) and error.errno):
+        return in_words(error)
+    return "is cut short or damaged"

@@ -58,13 +58,13 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         _write(folder, "labels", labels.select("id", "text", "images", "zero_shot"))
         _write(folder, "links", links)
         _write(folder, "filters", tables.filters)
-        summary = _summary(items, labels, links, tables, written)
+        summary = _summary(items, labels, links, tables, written, source.notes)
         if source.vectors is not None:
             summary["image_vectors"] = source.vectors.write(folder / FILE, written.rows, written.stored)
         if source.questions is not None:
             summary["questions"] = source.questions.write(folder, items["id"])
         write_json(folder / "summary.json", summary)
-    _say_unread(tables, source)
+    _say_notes(tables, source)
     say(f"{dataset}: {_told(tables, links)}, {written.stored:,} images" + _changed(len(written.bad), tables))
 
 
@@ -89,7 +89,7 @@ def check(workspace: Workspace, dataset: str, settings: Settings) -> None:
             if source.vectors is not None:
                 rows = {path: row for row, path in enumerate(path for path in paths if path not in bad)}
                 source.vectors.write(Path(os.devnull), rows, len(rows))
-    _say_unread(tables, source)
+    _say_notes(tables, source)
     found = f"{_told(tables, links)}, {len(paths) - len(bad):,} image paths"
     say(f"{dataset}: nothing is wrong with it: {found}" + _changed(len(bad), tables))
 
@@ -100,8 +100,10 @@ def rules(settings: Settings) -> LinkColumns:
     return LinkColumns(wanted.weight_column, wanted.keep_links, wanted.ignore_columns)
 
 
-def _say_unread(tables: schema.Tables, source: schema.Source) -> None:
-    """Name the columns that nothing reads."""
+def _say_notes(tables: schema.Tables, source: schema.Source) -> None:
+    """Name what was read otherwise than as it stands, and the columns that nothing reads."""
+    for note in source.notes:
+        say(note)
     for name, columns in tables.unread.items():
         shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
         file = Path(source.files.get(name, name)).name
@@ -183,7 +185,12 @@ def _write(folder: Path, name: str, table: pl.DataFrame) -> None:
 
 
 def _summary(
-    items: pl.DataFrame, labels: pl.DataFrame, links: pl.DataFrame, tables: schema.Tables, written: images.Written
+    items: pl.DataFrame,
+    labels: pl.DataFrame,
+    links: pl.DataFrame,
+    tables: schema.Tables,
+    written: images.Written,
+    notes: tuple[str, ...],
 ) -> dict[str, object]:
     def without(table: pl.DataFrame) -> dict[str, int]:
         no_image, no_text = table["images"].list.len() == 0, table["text"].str.strip_chars() == ""
@@ -212,6 +219,7 @@ def _summary(
         "dropped_links": sum(tables.dropped_links.values()),
         "unread_columns": tables.unread,
         "cleaned_texts": tables.cleaned_texts,
+        "notes": list(notes),
         "items_without_images": of_items["images"],
         "items_without_text": of_items["text"],
         "items_without_both": of_items["both"],

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import polars as pl
 
-from mufin_model.catalog import link_columns
+from mufin_model.catalog import id_faults, link_columns
 from mufin_model.catalog.columns import (
     COLUMNS,
     DESCRIBED,
@@ -62,6 +62,7 @@ class Source:
         images: where the image paths lead.
         files: the file of each table, for error messages.
         vectors: ready-made descriptors of the images, where the catalogue has them.
+        notes: what was certain enough to be read otherwise than as it stands; for the log.
         questions: about outfits, for evaluation, where the catalogue has them; their products are items and labels.
     """
 
@@ -70,6 +71,7 @@ class Source:
     files: dict[str, str] = field(default_factory=dict)
     vectors: ImageVectors | None = None
     questions: Questions | None = None
+    notes: tuple[str, ...] = ()
 
 
 _NO_RULES = LinkColumns()
@@ -228,8 +230,23 @@ def _resolve(links: pl.DataFrame, items: pl.DataFrame, labels: pl.DataFrame, sou
         what = f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids"
         where = f"{_file(source, name)}, column {column}_id"
         mend = f"add these ids to {_file(source, of)}, or remove the links"
-        refuse(links, unknown, ["item_id", "label_id"], what, where, mend)
+        rows_shown = ["item_id", "label_id"]
+        if unknown.any() and (found := _explained(links.filter(unknown)[f"{column}_id"], column, of, source)):
+            what, mend = f"{what}; {found.what}", f"{found.hint}; or {mend}"
+            with apart():
+                shown = [*offending(links, unknown, *rows_shown)[:1], *found.examples]
+                raise CatalogError(what, where=where, rows=shown, mend=mend)
+        else:
+            refuse(links, unknown, rows_shown, what, where, mend)
     return rows.filter(kept).select("item", "label", *(["weight"] if "weight" in links.columns else [])).drop_nulls()
+
+
+def _explained(ids: pl.Series, kind: str, of: str, source: Source) -> id_faults.Finding | None:
+    table, other = source.tables[of], source.tables["labels" if kind == "item" else "items"]
+    if table.schema.get("id") != pl.String or other.schema.get("id") != pl.String:
+        return None
+    texts = table["text"] if table.schema.get("text") == pl.String else None
+    return id_faults.explain(ids, table["id"], texts, other["id"], kind)
 
 
 def _split(items: pl.DataFrame, pairs: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or no Parquet, or an image path leads out of the folder.
     """
     files = table_files.find(folder, SUFFIXES)
-    return table_files.assembled(folder, files, table_files.read_all(files, _read_table))
+    return table_files.assembled(folder, files, table_files.read_all(files, _read_table), [])
 
 
 def _read_table(name: str, file: Path) -> pl.DataFrame:

@@ -10,7 +10,6 @@ keys and blank lines are ignored. Images lie below the folder, or in images.parq
 
 from __future__ import annotations
 
-import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ import pyarrow as pa
 
 from mufin_model.catalog import table_files
 from mufin_model.catalog.json_entries import whole
-from mufin_model.catalog.lines import BadLines, blocks
+from mufin_model.catalog.lines import BadLines
 from mufin_model.catalog.link_columns import LINKS
 from mufin_model.catalog.schema import COLUMNS, Source
+from mufin_model.catalog.text_lines import texts
+from mufin_model.errors import CatalogError
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -40,24 +41,30 @@ def read(folder: Path) -> Source:
             image path leads out of the folder.
     """
     files = table_files.find(folder, SUFFIXES)
-    return table_files.assembled(folder, files, table_files.read_all(files, _read_table))
+    notes: list[str] = []
+    tables = table_files.read_all(files, lambda name, file: _read_table(name, file, notes))
+    return table_files.assembled(folder, files, tables, notes)
 
 
-def _read_table(name: str, file: Path) -> pl.DataFrame:
+def _read_table(name: str, file: Path, notes: list[str]) -> pl.DataFrame:
     wanted = COLUMNS[name]
     parts = [pl.DataFrame(schema=wanted)]
     bad, names = BadLines(file), table_files.Names(wanted)
     decode = json.JSONDecoder().decode
-    for first, lines in blocks(file):
-        if first == 1:
-            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+    for first, lines in texts(file, bad, notes):
+        if lines[0].strip() == "[" and first == 1:
+            raise CatalogError(
+                "the file is one list, not an object a line",
+                where=str(file),
+                mend=f"jq -c '.[]' {file.name} writes an object a line",
+            )
         records: list[dict[str, Any]] = []
         at: list[int] = []
         for number, line in enumerate(lines):
             if not line.strip():
                 continue
             try:
-                record = decode(line.decode())
+                record = decode(line)
             except (ValueError, RecursionError):
                 record = None
             if isinstance(record, dict):
