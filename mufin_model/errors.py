@@ -6,6 +6,7 @@ The same text is shown by the CLI (exit code 2), in a failed Dagster step and in
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Sequence
 
 
@@ -84,6 +85,27 @@ def of_system(error: OSError) -> str:
     return SYSTEM.get(error.errno or 0, f"the system refuses it (error {error.errno})")
 
 
+class Unreadable(OSError, ValueError):
+    """Why something cannot be read, in our own words, which `in_words` passes on."""
+
+
+def in_words(error: BaseException) -> str:
+    """Why a decoder or the system could not read something, in our words; theirs stay in the error's cause."""
+    if isinstance(error, Unreadable):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, UnicodeError):
+        return "its letters are in no encoding that is read"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, OSError) and error.errno:
+        return of_system(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON at line {error.lineno:,}, column {error.colno:,}"
+    return "it is cut short or damaged, or of another kind"
+
+
 class CatalogError(MufinError):
     """The catalogue's tables break a rule: a missing column, a duplicate id, a link to an unknown id."""
 
@@ -119,6 +141,10 @@ class SettingError(MufinError):
 
 class ArtefactError(MufinError):
     """An artefact that a stage reads is missing or damaged."""
+
+
+class AccessError(MufinError):
+    """The operating system refuses a file, a folder or a port."""
 
 
 class DiskError(MufinError):

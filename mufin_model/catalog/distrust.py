@@ -5,7 +5,6 @@ docs/bad-input.md lists what becomes of each kind of bad input.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mufin_model.errors import CatalogError, of_system
+from mufin_model.errors import CatalogError, Unreadable, in_words
+
+__all__ = ["Unreadable", "in_words"]
 
 MAX_IMAGE_BYTES = 256 * 2**20
 """Larger image files are refused unread."""
@@ -42,27 +43,6 @@ def reading(file: Path | str, kind: str = "Parquet") -> Iterator[None]:
             where=str(file),
             mend=f"write it again, as {kind}",
         ) from error
-
-
-class Unreadable(OSError, ValueError):
-    """Why something cannot be read, in our own words, which `in_words` passes on."""
-
-
-def in_words(error: BaseException) -> str:
-    """Why a decoder or the system could not read something, in our words; theirs stay in the error's cause."""
-    if isinstance(error, Unreadable):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "it needs more memory than there is"
-    if isinstance(error, UnicodeError):
-        return "its letters are in no encoding that is read"
-    if isinstance(error, RecursionError):
-        return "it is nested too deep"
-    if isinstance(error, OSError) and error.errno:
-        return of_system(error)
-    if isinstance(error, json.JSONDecodeError):
-        return f"no JSON at line {error.lineno:,}, column {error.colno:,}"
-    return "it is cut short or damaged, or of another kind"
 
 
 def open_parquet(file: Path) -> pq.ParquetFile:

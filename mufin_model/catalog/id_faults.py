@@ -61,10 +61,10 @@ def _near(ids: list[str], names: set[str]) -> list[tuple[int, Finding]]:
         for name in names:
             key = alike(name)
             there[key] = None if key in there else name  # two known ids that are alike explain nothing
-        pairs = [(id_, name) for id_ in ids if (name := there.get(alike(id_))) is not None]
+        pairs = [(id_, near) for id_ in ids if (near := there.get(alike(id_))) is not None]
         if pairs:
             what = f"{len(pairs):,} of these ids are like known ones but for {how}"
-            examples = [f"{id_!r} here, {name!r} there" for id_, name in pairs[:EXAMPLES]]
+            examples = [f"{id_!r} here, {near!r} there" for id_, near in pairs[:EXAMPLES]]
             found.append((len(pairs), Finding(what, "write each id alike in all tables", examples)))
     return found
 
@@ -90,9 +90,7 @@ def _elsewhere(
     titled = [id_ for id_ in ids if id_ in titles]
     if titled:
         what = f"{len(titled):,} of these are texts of {kind}s, not their ids"
-        hint = (
-            f"write the {kind}'s id in place of its text; or swap the columns id and text of its table, where those are"
-        )
+        hint = f"write the {kind}'s id in place of its text; or swap id and text in its table"
         found.append((len(titled), Finding(what, hint, [repr(id_) for id_ in titled[:EXAMPLES]])))
     for separator in SEPARATORS:
         several = [id_ for id_ in ids if separator in id_.strip() and _parts(id_, separator) <= names]

@@ -26,6 +26,8 @@ MAX_PIXELS = 100_000_000
 KINDS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """Kinds of pictures that are decoded. Of Pillow's others one starts a program (EPS), the rest are no shop's."""
 JPEG_QUALITY = 90
+MISSING = "is missing"
+"""The reason of an image whose file is not there."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _encode_one(entry: tuple[str, Callable[[], bytes]], size: int) -> tuple[str,
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "is missing"
+        return MISSING
     if isinstance(error, PermissionError):
         return "may not be read"
     if isinstance(error, Image.UnidentifiedImageError):

@@ -156,7 +156,8 @@ def _refuse_silence(values: pl.Series, file: str) -> None:
     each = [f"{value!r}: {links:,} links" for value, links in counts.iter_rows()]
     example = f"{{{column}: 1}}" if numeric else f"{{{column}: [{counts[column][0]}]}}"
     keeps = "keeps links of at least 1" if numeric else "keeps links of such a value"
-    weight = f"; -S ingest.weight_column={column} takes it as each link's weight" if numeric else ""
+    above = numeric and bool((_as_numbers(values) > 0).fill_null(False).all())
+    weight = f"; -S ingest.weight_column={column} takes it as each link's weight" if above else ""
     raise CatalogError(
         f"the column {column!r} may change what a link means, and no setting says how to read it",
         where=f"{file}, column {column}",

@@ -204,11 +204,14 @@ def _pairs(
                     kept, weight = link_columns.read(source.tables[name], name, _file(source, name), rules)
                     table = table.with_columns(weight=weight, kept=kept)
                 rows = _resolve(table, item_rows, label_rows.filter(which), source, name)
-                if rows.is_empty() and name in ("train", "test"):
+                left = table["kept"].any() if name in LINKS else True
+                if not left and name in ("train", "test"):
                     raise CatalogError(
                         f"the {name} split is empty",
                         where=_file(source, name),
-                        mend=f"give at least one {name} item a label",
+                        mend=f"give at least one {name} item a label"
+                        if table.is_empty()
+                        else "ingest.keep_links leaves every link out: look at its column and its values",
                     )
                 pairs[name] = rows
     return pairs

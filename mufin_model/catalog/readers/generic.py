@@ -29,8 +29,14 @@ def read(folder: Path) -> Source:
     Raises:
         CatalogError: a file is missing or no Parquet, or an image path leads out of the folder.
     """
+    return table_files.assembled(folder, *read_tables(folder))
+
+
+def read_tables(folder: Path) -> tuple[dict[str, Path], dict[str, pl.DataFrame], list[str]]:
+    """The file of each table, the tables, and what was read otherwise than as it stands."""
+    notes: list[str] = []
     files = table_files.find(folder, SUFFIXES)
-    return table_files.assembled(folder, files, table_files.read_all(files, _read_table), [])
+    return files, table_files.read_all(files, _read_table), notes
 
 
 def _read_table(name: str, file: Path) -> pl.DataFrame:

@@ -40,10 +40,14 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or damaged, a line is no object or of other values than its columns', or an
             image path leads out of the folder.
     """
-    files = table_files.find(folder, SUFFIXES)
+    return table_files.assembled(folder, *read_tables(folder))
+
+
+def read_tables(folder: Path) -> tuple[dict[str, Path], dict[str, pl.DataFrame], list[str]]:
+    """The file of each table, the tables, and what was read otherwise than as it stands."""
     notes: list[str] = []
-    tables = table_files.read_all(files, lambda name, file: _read_table(name, file, notes))
-    return table_files.assembled(folder, files, tables, notes)
+    files = table_files.find(folder, SUFFIXES)
+    return files, table_files.read_all(files, lambda name, file: _read_table(name, file, notes)), notes
 
 
 def _read_table(name: str, file: Path, notes: list[str]) -> pl.DataFrame:
