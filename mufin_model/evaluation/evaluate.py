@@ -1,6 +1,7 @@
 """The stage `evaluate`: eval_report from predictions.
 
-metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions, over all test items (`items`); with
+metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions, over all test items (`items`); where links
+                 have weights, metrics that count them too (`weighted.py`); with
                  `intervals`, `buckets`, `zero_shot`, and `outfits` where the catalogue brings questions about them;
                  `card` has the figures of the model card, over the test items by which the gate does not decide
 report.html      the same and more for people, in one file that needs no network
@@ -29,6 +30,7 @@ from mufin_model.errors import ArtefactError, in_words
 from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
+from mufin_model.evaluation.weighted import weighted_metrics
 
 OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "ridge", "reranker", "mufin")
 """Files of predictions, each a row of the table; a component that is not in use has none."""
@@ -63,6 +65,12 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     counts = np.bincount(links.indices, minlength=catalog.n_seen)
     inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
     by_row = {name: row_metrics(matrix, truth, inverse, chosen.ks, chosen.recall_ks) for name, matrix in scores.items()}
+    if catalog.has_weights:
+        weights = without(catalog.weighted("test"), filters)
+        by_row = {
+            name: rows.beside(weighted_metrics(scores[name], weights, chosen.ks, chosen.recall_ks))
+            for name, rows in by_row.items()
+        }
     groups = buckets(counts, truth)
     metrics: dict[str, Any] = {
         **{name: _rounded(rows.mean()) for name, rows in by_row.items()},

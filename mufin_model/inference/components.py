@@ -143,7 +143,7 @@ class Scorer:
     def _memory(self, splits: Sequence[str]) -> tuple[np.ndarray, sparse.csr_matrix]:
         """Rows and links of the items of these splits."""
         rows = np.concatenate([self.catalog.rows(split) for split in splits])
-        return rows, sparse.vstack([self.catalog.links(split) for split in splits]).tocsr()
+        return rows, sparse.vstack([self.catalog.weighted(split) for split in splits]).tocsr()
 
     def _embed(self, items: np.ndarray, bags: Bags) -> np.ndarray:
         p = self.pretrained

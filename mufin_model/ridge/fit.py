@@ -95,7 +95,9 @@ def write(
         say(f"ridge left out: {why}")
         return
     rows = np.concatenate([catalog.rows(split) for split in SPLITS])
-    links, removed = (sparse.vstack([of(split) for split in SPLITS]).tocsr() for of in (catalog.links, catalog.filters))
+    links, removed = (
+        sparse.vstack([of(split) for split in SPLITS]).tocsr() for of in (catalog.weighted, catalog.filters)
+    )
     featurizer = Featurizer.fit(catalog, encoded, rows, frozen, device)
     items, labels = featurizer.of_catalog(catalog, encoded)
     known = items.take(rows)

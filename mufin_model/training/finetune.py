@@ -135,8 +135,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             encoder.images.settle(accelerate.device)
             synchronise_norms(accelerate, encoder.images.backbone)
     step, ranks = FinetuneStep(ranker, encoder), ranks_of(accelerate)
-    train, links = catalog.rows("train"), catalog.links("train")
-    sampler = ShortlistSampler(links, mined, chosen)
+    train = catalog.rows("train")
+    sampler = ShortlistSampler(catalog.weighted("train"), mined, chosen)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 2, epoch])

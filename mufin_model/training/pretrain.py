@@ -222,7 +222,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     removed = without(catalog.filters("train"), links)
     relations = (links - removed).tocsr()
     linked = np.flatnonzero(np.diff(links.indptr))
-    embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)
+    embedder, positives = step.embedder, Positives(catalog.weighted("train"), chosen.balanced_positives)
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
 
     def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
