@@ -105,7 +105,9 @@ def _place(url: str) -> str:
 def _with_paths(table: pl.DataFrame, paths: dict[str, str]) -> pl.DataFrame:
     if table.schema.get("image_paths") != pl.List(pl.String):
         return table
-    kept = [[paths.get(p, p) for p in row or [] if p in paths or not URL.match(p)] for row in table["image_paths"]]
+    kept = [
+        [paths.get(p, p) for p in row or [] if p in paths or not URL.match(p)] for row in table["image_paths"].to_list()
+    ]
     return table.with_columns(pl.Series("image_paths", kept, dtype=pl.List(pl.String)))
 
 

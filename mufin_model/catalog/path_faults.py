@@ -57,7 +57,7 @@ def explain(folder: Path, paths: Iterable[str]) -> Finding | None:
     rest = [path for path in paths if not URL.match(path)]
     if rest:
         files = _files(folder)
-        found += [one for one in (*_spelt(rest, files), _placed(rest, files), _joined(rest, files)) if one]
+        found += [one for one in (_joined(rest, files), *_spelt(rest, files), _placed(rest, files)) if one]
     return max(found, key=lambda one: one.count, default=None)
 
 
@@ -115,7 +115,8 @@ def _joined(paths: list[str], files: list[str]) -> Finding | None:
     for path in paths:
         parts = [part.strip(" '\"[]") for part in re.split(r"[,;|\s]", path)]
         parts = [part for part in parts if part]
-        if parts != [path] and parts and all(os.path.normpath(part) in there for part in parts):
+        listed = len(parts) > 1 or path.strip().startswith("[")
+        if listed and parts and all(os.path.normpath(part) in there for part in parts):
             found.append(path)
     hint = "join the paths of a cell by ; in CSV, and write lists of strings in JSON and Parquet"
     what = "hold several paths, or a list written as text"
