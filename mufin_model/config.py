@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mufin_model.errors import DatasetError, SettingError, in_words
+from mufin_model.errors import DatasetError, SettingError
+from mufin_model.setting_words import value_words, yaml_words
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -235,7 +236,7 @@ def read(path: Path) -> dict[str, Any]:
         raw = yaml.load(path.read_text(), Loader=_Loader)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise SettingError(
-            f"cannot read the settings: {_yaml_words(error)}",
+            f"cannot read the settings: {yaml_words(error)}",
             where=str(path),
             mend="restore the file, or mend that line",
         ) from error
@@ -290,44 +291,11 @@ def _validate(raw: dict[str, Any], where: str) -> Settings:
             model: Any = Settings.model_fields[str(section[0])].annotation if section else Settings
             raise _unknown(where, key, [".".join([*map(str, section), name]) for name in model.model_fields]) from error
         raise SettingError(
-            f"{key}: {_words(first)}",
+            f"{key}: {value_words(first)}",
             where=f"{where}, key {key}",
             rows=[f"got {first['input']!r}"] if first["type"] != "missing" else [],
             mend="params.yaml says each setting's range beside it",
         ) from error
-
-
-def _yaml_words(error: OSError | yaml.YAMLError | UnicodeError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        return f"no YAML at line {mark.line + 1}, column {mark.column + 1}"
-    return in_words(error) if isinstance(error, OSError | UnicodeError) else "no YAML"
-
-
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list"}
-_KINDS |= {"dict": "a mapping", "model": "a mapping"}
-_BOUNDS = {
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-    "literal_error": "one of {expected}",
-    "too_short": "a list of {min_length} or more",
-    "too_long": "a list of {max_length} or fewer",
-    "string_pattern_mismatch": "like {pattern}",
-    "finite_number": "a finite number",
-}
-"""What a value must be, by the kind of error."""
-
-
-def _words(error: Any) -> str:
-    """What is wrong with a value, in our words."""
-    kind = error["type"]
-    if kind == "missing":
-        return "is missing"
-    if kind in _BOUNDS:
-        return f"must be {_BOUNDS[kind].format(**error.get('ctx', {}))}"
-    return f"must be {_KINDS.get(kind.split('_')[0], 'another value')}"
 
 
 def _unknown(where: str, key: str, known: Any) -> SettingError:
