@@ -38,11 +38,12 @@ def add(
     name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
     path: Annotated[Path, typer.Argument(help="The folder that holds the catalogue.")],
     replace: Annotated[bool, typer.Option(help="A new version of a dataset's catalogue.")] = False,
+    overrides: Overrides = None,
 ) -> None:
-    """Check a catalogue and make it a dataset of this project."""
+    """Check a catalogue and make it a dataset of this project. Overrides are kept in params.yaml."""
     from mufin_dagster.datasets import add as add_dataset
 
-    add_dataset(Workspace.find(), name, path, replace)
+    add_dataset(Workspace.find(), name, path, replace, overrides or [])
     print(f"{name} is a dataset now: mufin materialize -d {name}")
 
 

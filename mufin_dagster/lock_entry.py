@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mufin_model import owners
 from mufin_model.config import read
 
 FILE = "params.yaml"
@@ -37,6 +38,6 @@ def record(root: Path, address: str, values: Mapping[str, Any]) -> None:
         with make_lock(os.path.join(repo.tmp_dir, "lock"), tmp_dir=repo.tmp_dir, wait=True):
             content = read(path)
             content["stages"][address].setdefault("params", {})[FILE] = dict(values)
-            part = path.with_name(f".{path.name}.{os.getpid()}")
+            part = path.with_name(f".{path.name}.{owners.token()}")
             dump_yaml(str(part), content)
             os.replace(part, path)

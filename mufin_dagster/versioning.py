@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from mufin_dagster import tool_faults
 from mufin_model import artefacts
 from mufin_model.artefacts import CATALOG, Workspace, full, write_text
 from mufin_model.errors import DiskError, MufinError
@@ -56,7 +57,7 @@ def dvc(root: Path, *arguments: str) -> str:
     """Run `dvc ARGUMENTS` in the project and return what it prints.
 
     Raises:
-        VersioningError: it failed; the text is DVC's own.
+        VersioningError: it failed.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
@@ -64,6 +65,7 @@ def dvc(root: Path, *arguments: str) -> str:
         env=environment(root),
         capture_output=True,
         text=True,
+        errors="replace",
     )
     # DVC ends with 0 where it could not copy files into its cache, and only says so.
     if done.returncode or "ERROR: failed to transfer" in done.stderr:
@@ -72,14 +74,13 @@ def dvc(root: Path, *arguments: str) -> str:
             raise DiskError(
                 f"no room for what dvc {arguments[0]} writes; the version recorded last is untouched",
                 where=str(root / ".dvc" / "cache"),
-                rows=told.splitlines()[-2:],
                 mend="free space and run the same command again; `dvc gc -w` removes versions no commit needs",
             )
+        found = tool_faults.cause(root, told)
         raise VersioningError(
-            f"dvc {arguments[0]} failed",
+            f"dvc {arguments[0]} failed" + (f": {found.what}" if found else ""),
             where=f"dvc {' '.join(arguments)}",
-            rows=told.splitlines()[-5:],
-            mend="run the same command in a shell to see all of it",
+            mend=found.hint if found else "run that command in a shell: it says why",
         )
     return done.stdout
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mufin_model import owners
-from mufin_model.errors import ArtefactError, DiskError, MufinError
+from mufin_model.errors import SYSTEM, ArtefactError, DiskError, MufinError, in_words
 from mufin_model.progress import say
 
 CATALOG = "catalog"
@@ -202,7 +202,7 @@ def disk(target: Path) -> Iterator[None]:
         raise DiskError(
             f"no room to write {target.name}: {kept}",
             where=str(target),
-            rows=[str(error)],
+            rows=[f"{name}: {SYSTEM[errno.ENOSPC]}"] if (name := getattr(error, "filename", None)) else [],
             mend="free space, or raise the quota, and run the same command again",
         ) from error
 
@@ -260,7 +260,9 @@ def read_json(path: Path) -> Any:
         content = json.loads(path.read_text())
         return _Told(content, path) if isinstance(content, dict) else content
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"cannot read it: {error}", where=str(path), mend="run its stage again") from error
+        raise ArtefactError(
+            f"cannot read it: {in_words(error)}", where=str(path), mend="run its stage again"
+        ) from error
 
 
 def swap(aside: Path, final: Path) -> None:

@@ -5,6 +5,7 @@ python -m mufin_model.cli pretrain --dataset demo -S pretrain.epochs=3
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
@@ -13,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mufin_model.artefacts import NOUNS, Workspace
-from mufin_model.errors import MufinError
+from mufin_model.artefacts import NOUNS, Workspace, full
+from mufin_model.errors import AccessError, DiskError, MufinError, of_system
 from mufin_model.progress import main_rank
 from mufin_model.release import commands
 from mufin_model.stages import LIBRARY
@@ -32,6 +34,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Multi-modal extreme classification: each stage is one verb.",
 )
+
+HINTS: dict[int, str] = {
+    errno.EACCES: "give this user the right to read and write it: ls -l shows whose it is",
+    errno.EPERM: "give this user the right to read and write it: ls -l shows whose it is",
+    errno.EROFS: "work in a folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "give it a shorter name, or move the project to a shorter path",
+    errno.ENOENT: "put it back, or run inside the project",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.EADDRINUSE: "choose another port: --port",
+}
+"""What to do where the system refuses something, by the error's number."""
 
 RELEASED = "What was released"
 """Heading of the commands about releases."""
@@ -54,6 +67,17 @@ def mend(error: MufinError) -> NoReturn:
     raise typer.Exit(MAY_PASS if error.may_pass else 2)
 
 
+def refused_by_system(error: OSError) -> MufinError:
+    """What the operating system refused, as an error that says what to do."""
+    where = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    if full(error):
+        hint = "free space, or raise the quota, and run the same command again"
+        return DiskError(of_system(error), where=where, mend=hint)
+    return AccessError(
+        of_system(error), where=where, mend=HINTS.get(error.errno or 0, "look at this path, and run again")
+    )
+
+
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command whose user's mistakes end in a message and exit code 2, never in a traceback."""
 
@@ -63,6 +87,10 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except MufinError as error:
             mend(error)
+        except OSError as error:
+            if not error.errno or isinstance(error, BrokenPipeError):
+                raise
+            mend(refused_by_system(error))
 
     return run
 
@@ -144,6 +172,23 @@ def fingerprint() -> None:
     root = Workspace.find().root
     record.check(root)
     record.refresh(root)
+
+
+@app.command("fetch-images")
+@guarded
+def fetch_images(
+    folder: Annotated[Path, typer.Argument(help="A catalogue whose image_paths are URLs; left as it is.")],
+    new: Annotated[Path, typer.Argument(help="The folder to write it to, with its pictures.")],
+    megabytes: Annotated[float, typer.Option(help="Of one picture at most.")] = 20.0,
+    total: Annotated[float, typer.Option(help="Gigabytes of all at most.")] = 50.0,
+    seconds: Annotated[float, typer.Option(help="Without a byte, before a picture is given up.")] = 20.0,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Connections.")] = 8,
+) -> None:
+    """Download the pictures of a catalogue whose image paths are URLs."""
+    from mufin_model.catalog.fetch_images import Limits
+    from mufin_model.catalog.fetch_images import fetch_images as fetch
+
+    fetch(folder, new, Limits(megabytes, total, seconds, at_once))
 
 
 for _command in (commands.releases, commands.serve):

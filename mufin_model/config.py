@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mufin_model.errors import DatasetError, SettingError
+from mufin_model.setting_words import value_words, yaml_words
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -34,6 +35,10 @@ class Ingest(Stage):
     image_size: Positive
     validation_fraction: Fraction
     bad_images: Literal["refuse", "drop"]
+    max_dropped: Fraction
+    keep_links: dict[str, float | list[str]]
+    weight_column: str
+    ignore_columns: list[str]
     keep_split: bool = False
 
 
@@ -192,7 +197,7 @@ STAGES: tuple[str, ...] = tuple(name for name in Settings.model_fields if name !
 """The verbs that have a section in params.yaml, in order."""
 
 
-def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
+def load(path: Path, dataset: str, overrides: Sequence[str] = (), *, new: bool = False) -> Settings:
     """Read params.yaml for one dataset.
 
     Args:
@@ -200,6 +205,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
         dataset: one of its `datasets`.
         overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML; `preset=name`
             stands for all the settings under that name in `presets`.
+        new: the dataset need not be registered yet.
 
     Raises:
         SettingError: a key is unknown (the nearest match is named), a value is out of range or not YAML.
@@ -211,7 +217,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     presets = raw.pop("presets", None) or {}
     for name in ("automation", "execution"):  # no stage's affair (mufin_dagster)
         raw.pop(name, None)
-    if dataset not in known:
+    if dataset not in known and not new:
         raise DatasetError(
             f"no dataset named {dataset!r}",
             where=f"{path}, key datasets",
@@ -250,8 +256,12 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         raw = yaml.load(path.read_text(), Loader=_Loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingError(f"cannot read the settings: {error}", where=str(path), mend="restore the file") from error
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise SettingError(
+            f"cannot read the settings: {yaml_words(error)}",
+            where=str(path),
+            mend="restore the file, or mend that line",
+        ) from error
     if not isinstance(raw, dict):
         raise SettingError("the settings are no mapping", where=str(path), mend="restore the file")
     return raw
@@ -303,7 +313,7 @@ def _validate(raw: dict[str, Any], where: str) -> Settings:
             model: Any = Settings.model_fields[str(section[0])].annotation if section else Settings
             raise _unknown(where, key, [".".join([*map(str, section), name]) for name in model.model_fields]) from error
         raise SettingError(
-            f"{key}: {first['msg']}",
+            f"{key}: {value_words(first)}",
             where=f"{where}, key {key}",
             rows=[f"got {first['input']!r}"] if first["type"] != "missing" else [],
             mend="params.yaml says each setting's range beside it",

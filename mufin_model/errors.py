@@ -6,6 +6,7 @@ The same text is shown by the CLI (exit code 2), in a failed Dagster step and in
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Sequence
 
 
@@ -85,6 +86,61 @@ def _rebuild(
     return kind(what, where=where, rows=rows, mend=mend, may_pass=may_pass)
 
 
+SYSTEM = {
+    errno.ENOENT: "is missing",
+    errno.EACCES: "may not be read or written",
+    errno.EPERM: "may not be read or written",
+    errno.EROFS: "lies on a disk that is read-only",
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than is allowed",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTDIR: "a file is in the place of a folder",
+    errno.EISDIR: "is a folder",
+    errno.EEXIST: "is there already",
+    errno.ENOTEMPTY: "the folder is not empty",
+    errno.ELOOP: "links that lead in a circle",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+    errno.EIO: "the disk does not answer rightly",
+    errno.EBUSY: "is in use",
+    errno.ETXTBSY: "is in use",
+    errno.EXDEV: "lies on another disk",
+    errno.ENOMEM: "it needs more memory than there is",
+    errno.ESTALE: "the shared folder has changed under way",
+    errno.EADDRINUSE: "the port is taken",
+    errno.ECONNREFUSED: "nobody answers there",
+    errno.ETIMEDOUT: "no answer in time",
+}
+"""What the system's errors mean, by their number."""
+
+
+def of_system(error: OSError) -> str:
+    """An error of the operating system in our words."""
+    return SYSTEM.get(error.errno or 0, f"the system refuses it (error {error.errno})")
+
+
+class Unreadable(OSError, ValueError):
+    """Why something cannot be read, in our own words, which `in_words` passes on."""
+
+
+def in_words(error: BaseException) -> str:
+    """Why a decoder or the system could not read something, in our words; theirs stay in the error's cause."""
+    if isinstance(error, Unreadable):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, UnicodeError):
+        return "its letters are in no encoding that is read"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, OSError) and error.errno:
+        return of_system(error)
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON at line {error.lineno:,}, column {error.colno:,}"
+    return "it is cut short or damaged, or of another kind"
+
+
 class CatalogError(MufinError):
     """The catalogue's tables break a rule: a missing column, a duplicate id, a link to an unknown id."""
 
@@ -124,6 +180,10 @@ class SettingError(MufinError):
 
 class ArtefactError(MufinError):
     """An artefact that a stage reads is missing or damaged."""
+
+
+class AccessError(MufinError):
+    """The operating system refuses a file, a folder or a port."""
 
 
 class DiskError(MufinError):

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from mufin_model.catalog.distrust import DAMAGED
 from mufin_model.catalog.image_store import ImageStore
 from mufin_model.catalog.links import ragged, restrict
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 
 SPLITS = ("train", "val", "test")
 _AGAIN = "run ingest again"
@@ -162,7 +162,7 @@ class Catalog:
         try:
             table = pl.read_parquet(path, columns=list(_COLUMNS[name]))
         except DAMAGED as error:
-            raise ArtefactError(f"cannot read {name}: {error}", where=str(path), mend=mend) from error
+            raise ArtefactError(f"cannot read {name}: {in_words(error)}", where=str(path), mend=mend) from error
         if dict(table.schema) != _COLUMNS[name]:
             raise ArtefactError(f"{name} holds {dict(table.schema)}", where=str(path), mend=mend)
         return table

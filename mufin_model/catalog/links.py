@@ -1,4 +1,10 @@
-"""Links as sparse matrices, and bags of images as offsets and rows."""
+"""Links as sparse matrices, and bags of images as offsets and rows.
+
+links.parquet of raw_descriptors: item u32, label u32 (rows), split string. Where `ingest.weight_column` names a column
+it has `weight` f32 too: the link's weight as the catalogue gives it, finite and above 0, not normalised; 1 in a table
+without that column; the greatest where a pair is given twice. Without the setting the column is absent, and all links
+weigh 1.
+"""
 
 from __future__ import annotations
 

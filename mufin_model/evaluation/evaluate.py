@@ -26,7 +26,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.gate_items import gate_items
 from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.config import Settings
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
@@ -203,7 +203,9 @@ def _curve(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ArtefactError(f"cannot read the loss curve: {error}", where=str(path), mend="train again") from error
+        raise ArtefactError(
+            f"cannot read the loss curve: {in_words(error)}", where=str(path), mend="train again"
+        ) from error
 
 
 def _plots(

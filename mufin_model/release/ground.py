@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix, load_npz, vstack
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.gate_items import gate_items
 from mufin_model.config import Release
-from mufin_model.errors import ArtefactError, MufinError
+from mufin_model.errors import ArtefactError, MufinError, in_words
 from mufin_model.evaluation.buckets import Bucket, buckets
 from mufin_model.evaluation.metrics import without
 from mufin_model.release.model import Model
@@ -121,7 +121,9 @@ def stored(folder: Path, catalog: Catalog) -> csr_matrix | None:
     try:
         matrix = csr_matrix(load_npz(folder / SCORES))
     except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"cannot read scores: {error}", where=str(folder / SCORES), mend="mufin release") from error
+        raise ArtefactError(
+            f"cannot read scores: {in_words(error)}", where=str(folder / SCORES), mend="mufin release"
+        ) from error
     return matrix if matrix.shape == (len(catalog.rows("test")), catalog.n_seen) else None
 
 

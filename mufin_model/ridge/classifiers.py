@@ -2,7 +2,8 @@
 
 Scores are K_query (K + λ I)^-1 Y for all labels at once: one Cholesky factor, O(n^3), no steps and no learning rate.
 K is scaled to a mean diagonal of three, so that one penalty means the same in every form, and has a small constant
-added, which is the intercept. On small catalogues this is ahead of classifiers trained by gradient descent (benchmarks/results.md).
+added, which is the intercept. On small catalogues this is ahead of classifiers trained by gradient descent
+(benchmarks/results.md).
 
 What the classifiers would say of a labelled item had it been left out is exact and costs no second fit: with
 G = (K + λ I)^-1 and A = G Y, that is y_i - A_i / G_ii (leave-one-out of ridge regression; Allen's PRESS).

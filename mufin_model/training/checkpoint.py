@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mufin_model import owners
 from mufin_model.progress import say
 from mufin_model.training.stopping import Curve
 
@@ -56,7 +57,7 @@ class State:
     def write(self, folder: Path, key: str) -> None:
         """Write the checkpoint, in place of an earlier one."""
         path = folder / FILE
-        aside = path.with_suffix(f".{os.getpid()}")
+        aside = path.with_suffix(f".{owners.token()}")
         state = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")}
         state["scaler"] = None if self.scaler is None else self.scaler.state_dict()
         told = {"curve": self.curve, "best": self.best, "skipped": self.skipped}
