@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from mufin_model.ranking import rounded
 from mufin_model.retrieval.index import FLAT, VectorIndex
 
 
@@ -40,4 +41,4 @@ def rank(
     if not worded.all():
         found[~worded], columns[~worded] = VectorIndex(labels, FLAT).search(queries[~worded], top)
     rows = np.repeat(np.arange(len(queries)), top)
-    return sparse.csr_matrix((found.ravel(), (rows, columns.ravel())), shape=shape)
+    return sparse.csr_matrix((rounded(found.ravel()), (rows, columns.ravel())), shape=shape)

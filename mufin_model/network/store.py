@@ -34,6 +34,8 @@ class Pretrained:
     attention: SelfAttention | None
     image: Tensor  # [n_images, D]
     text: Tensor  # [n_items + n_labels, D]; with early fusion twice as long, see Bags
+    tuned: dict[str, bool]
+    """Whether each modality's backbone was trained on."""
 
     def bags(self, catalog: Catalog, modalities: Sequence[str] = ("image", "text")) -> Bags:
         """Bags that show these of the modalities it was trained on."""
@@ -53,7 +55,12 @@ def load_pretrained(folder: Path, device: torch.device) -> Pretrained:
         attention.to(device).eval()
     shape = config["dimension"], config["heads"], config["dropout"]
     return Pretrained(
-        config["modalities"], config["early_fusion"], *shape, attention, *descriptors(folder, device, shape[0])
+        config["modalities"],
+        config["early_fusion"],
+        *shape,
+        attention,
+        *descriptors(folder, device, shape[0]),
+        config["tuned"],
     )
 
 

@@ -20,20 +20,21 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
 
+from mufin_model.arrays import read_array
 from mufin_model.artefacts import read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Predict
+from mufin_model.inference import views
 from mufin_model.inference.components import Scored, Scorer
-from mufin_model.inference.fusion import Fusion
-from mufin_model.inference.predict import as_csr
+from mufin_model.inference.predict import MEMORY, as_csr
+from mufin_model.inference.zero_shot import rank
 from mufin_model.network import store
 from mufin_model.network.bags import BagBatch
 from mufin_model.network.embedder import assemble, attend
+from mufin_model.release.package import UNSEEN
 from mufin_model.release.queries import Encoded, Query, QueryEncoder, bags
 from mufin_model.ridge.scorer import Ranked
-
-MEMORY = ("train", "val")
-"""Splits whose items are looked up as neighbours."""
+from mufin_model.ridge.views import Seen
 
 BATCH = 64
 """Queries scored at once."""
@@ -78,41 +79,82 @@ class Model:
         self.catalog = Catalog.load(folder / "raw_descriptors")
         pretrained, finetuned = folder / "pretrained_model", folder / "finetuned_classifiers"
         self.scorer = Scorer(self.catalog, folder, pretrained, folder / "anns_index", finetuned, settings)
-        self.fusion = Fusion(**read_json(folder / "fusion.json"))
+        self.fusions = views.read(folder / "fusion.json", self.scorer.pretrained.modalities)
+        self.views = list(self.fusions)
         self.encoder = QueryEncoder(pretrained, self.scorer.device)
         own = finetuned / store.ENCODER
         self.own_encoder = QueryEncoder(pretrained, self.scorer.device, own) if own.is_dir() else None
+        texts = folder / UNSEEN
+        self.unseen_texts = read_array(texts).astype(np.float32) if texts.is_file() else None
         self.ids = self.catalog.labels["id"].to_list()
         self.texts = self.catalog.labels["text"].to_list()
         self._lock = threading.Lock()
 
     def __call__(self, queries: Sequence[Query], k: int = 10) -> list[list[Answer]]:
         """The k best labels of each query, best first; fewer where fewer were candidates."""
-        scores = self.scores(queries, k)
-        answers = []
-        for row in range(len(queries)):
-            part = slice(scores.indptr[row], scores.indptr[row + 1])
-            found = zip((-scores.data[part]).tolist(), scores.indices[part].tolist(), strict=True)
-            answers.append([Answer(self.ids[label], self.texts[label], -score) for score, label in sorted(found)])
-        return answers
+        return self._answers(self.scores(queries, k), range(self.catalog.n_seen))
 
     def scores(self, queries: Sequence[Query], k: int) -> csr_matrix:
         """Scores of each query's k best labels, CSR float32 [n, n_seen]; its columns are rows of labels.parquet."""
         parts = [csr_matrix((0, self.catalog.n_seen), dtype=np.float32)]
+        of, order = self._views_of(queries), [np.zeros(0, np.int64)]
+        for number, seen in enumerate(self.views):
+            rows = np.flatnonzero(of == number)
+            for some in np.split(rows, range(BATCH, len(rows), BATCH)) if len(rows) else ():
+                with self._lock:
+                    scored = self._rank([queries[row] for row in some], seen)
+                nothing = csr_matrix((len(some), self.catalog.n_seen), dtype=np.float32)
+                parts.append(as_csr(scored, self.fusions[seen](scored.components), self.catalog.n_seen, nothing, k))
+                order.append(some)
+        return csr_matrix(vstack(parts, format="csr")[np.argsort(np.concatenate(order))])
+
+    def zero_shot(self, queries: Sequence[Query], k: int = 10) -> list[list[Answer]]:
+        """The k best of the labels that no training item had, by their own descriptors, as the report measures them.
+
+        Their scores are cosines; they do not compare with those of `__call__`.
+        """
+        labels, n = self.scorer.labels[self.catalog.n_seen :], self.catalog.n_seen
+        answers: list[list[Answer]] = []
         for at in range(0, len(queries), BATCH):
+            some = queries[at : at + BATCH]
             with self._lock:
-                scored = self._rank(queries[at : at + BATCH])
-            nothing = csr_matrix((len(scored.candidates), self.catalog.n_seen), dtype=np.float32)
-            parts.append(as_csr(scored, self.fusion(scored.components), self.catalog.n_seen, nothing, k))
-        return vstack(parts, format="csr")
+                _, made, unit = self._encode(some)
+            told = None
+            if self.unseen_texts is not None and made.sentences is not None:
+                told = (made.sentences.cpu().numpy(), self.unseen_texts)
+            found = rank(unit.cpu().numpy(), labels, told, k)
+            answers += self._answers(found, [*range(n, self.catalog.n_labels)])
+        return answers
+
+    def _views_of(self, queries: Sequence[Query]) -> np.ndarray:
+        """The number of each query's view."""
+        has_text = np.array([bool(query.text) for query in queries], bool)
+        pictured = np.array([len(query.pictures) > 0 and self.encoder.sees_pictures for query in queries], bool)
+        return views.of_items(has_text, pictured, self.views)
+
+    def _answers(self, scores: csr_matrix, rows: Sequence[int]) -> list[list[Answer]]:
+        """The labels of CSR scores, best first; `rows` are the columns' rows of labels.parquet."""
+        answers = []
+        for start, end in zip(scores.indptr[:-1], scores.indptr[1:], strict=True):
+            found = zip((-scores.data[start:end]).tolist(), scores.indices[start:end].tolist(), strict=True)
+            answers.append([Answer(self.ids[rows[at]], self.texts[rows[at]], -score) for score, at in sorted(found)])
+        return answers
 
     @torch.inference_mode()
-    def _rank(self, queries: Sequence[Query]) -> Scored:
-        scorer, tuned = self.scorer, self.scorer.finetuned
-        batch = bags(queries, scorer.pretrained.modalities)
-        here = batch.to(scorer.device)
+    def _encode(self, queries: Sequence[Query]) -> tuple[BagBatch, Encoded, torch.Tensor]:
+        """The queries' bags, descriptors and unit embeddings."""
+        batch = bags(queries, self.scorer.pretrained.modalities)
         made = self.encoder(queries, batch)
-        _, unit = attend(scorer.pretrained.attention, *assemble(here, made.image, made.text))
+        _, unit = attend(
+            self.scorer.pretrained.attention, *assemble(batch.to(self.scorer.device), made.image, made.text)
+        )
+        return batch, made, unit
+
+    @torch.inference_mode()
+    def _rank(self, queries: Sequence[Query], view: Seen) -> Scored:
+        scorer, tuned = self.scorer, self.scorer.finetuned
+        batch, made, unit = self._encode(queries)
+        here = batch.to(scorer.device)
         seen = made if self.own_encoder is None else self.own_encoder(queries, batch)
 
         tables, weights = scorer.side
@@ -122,14 +164,14 @@ class Model:
             places = torch.from_numpy(candidates.clip(min=0)).to(scorer.device)
             return tuned.ranker.score(*item, tables, weights, places).float().cpu().numpy()
 
-        return scorer.rank(unit.cpu().numpy(), MEMORY, classify, self._ranked(queries, batch, made))
+        return scorer.rank(unit.cpu().numpy(), MEMORY, classify, self._ranked(queries, batch, made, view))
 
-    def _ranked(self, queries: Sequence[Query], batch: BagBatch, made: Encoded) -> Ranked | None:
-        """What the ridge says of the queries."""
+    def _ranked(self, queries: Sequence[Query], batch: BagBatch, made: Encoded, view: Seen) -> Ranked | None:
+        """What the ridge of a view says of the queries."""
         ridge = self.scorer.ridge
         if ridge is None:
             return None
         texts = [query.text for query in queries]
         counts = batch.image_mask.sum(1).tolist()
         asked = ridge.featurizer.of_queries(texts, made.sentences, made.pixels, made.images, counts)
-        return ridge(asked, self.scorer.pretrained.modalities)
+        return ridge(asked, view)

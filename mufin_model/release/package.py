@@ -3,7 +3,8 @@
 pretrained_model/, anns_index/, finetuned_classifiers/   as their stages left them
 raw_descriptors/     the tables (items, labels, links, filters) without the images
 labels.parquet       id, text, zero_shot: row l is label l everywhere
-fusion.json          weights of the final score
+fusion.json          weights of the final score, by view
+zero_shot_texts.npy  text embeddings of the zero-shot labels, where pretrained weights made them
 test_scores.npz      CSR float32 [n_test, n_seen]: what is served for each test item, for the gate to compare
 settings.json        every setting of the run but those of the gate, which make no other release of the same model
 model_card.md        what it is, how good, where its limits are, how to load it
@@ -30,6 +31,7 @@ from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.gate_items import gate_items
 from mufin_model.config import Settings
+from mufin_model.encoders.sentences import pretrained_sentences
 from mufin_model.errors import ArtefactError
 from mufin_model.evaluation.metrics import evaluate_scores, without
 from mufin_model.inference.candidates import top_of_rows
@@ -46,6 +48,8 @@ CURVE = "loss.csv"
 """Left out: of interest to the report alone."""
 
 MANIFEST, VERDICT, SCORES, FUSION = "manifest.json", "verdict.json", "test_scores.npz", "fusion.json"
+
+UNSEEN = "zero_shot_texts.npy"
 
 DEPTH = 10
 """Labels kept of each test item: as far as the gate's metrics look."""
@@ -71,6 +75,7 @@ def pack(workspace: Workspace, dataset: str, settings: Settings, folder: Path) -
     labels = pl.read_parquet(tables / "labels.parquet", columns=["id", "text", "zero_shot"])
     labels.write_parquet(folder / "labels.parquet")
     write_json(folder / "settings.json", settings.model_dump(mode="json", exclude={"release"}))
+    _unseen_texts(workspace, dataset, folder)
     served = _scores(folder, predictions, settings.evaluate.gate_share)
     summary = read_json(tables / "summary.json")
     (folder / "model_card.md").write_text(card(dataset, settings, summary, metrics, served, labels), encoding="utf-8")
@@ -122,6 +127,17 @@ def md5(path: Path) -> str:
     """Of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _unseen_texts(workspace: Workspace, dataset: str, folder: Path) -> None:
+    """What serving needs beside the model to rank zero-shot labels as `predict` does."""
+    catalog = Catalog.load(folder / "raw_descriptors")
+    config = read_json(folder / "pretrained_model" / "config.json")
+    if catalog.n_seen == catalog.n_labels or "text" not in config["modalities"] or config["tuned"]["text"]:
+        return
+    sentences = pretrained_sentences(workspace.read(dataset, "encoder_embeddings"))
+    if sentences is not None:
+        np.save(folder / UNSEEN, np.asarray(sentences[catalog.items.height + catalog.n_seen :]))
 
 
 def _scores(folder: Path, predictions: Path, gate_share: float) -> dict[str, float]:

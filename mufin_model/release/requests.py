@@ -23,8 +23,8 @@ K = 10
 EXAMPLE = '{"items": [{"text": "red wool scarf", "images": ["<base64>"]}], "k": 5}'
 
 
-def parse(body: bytes, size: int | None) -> tuple[list[Query], int]:
-    """The items of a request, and how many labels each is to get.
+def parse(body: bytes, size: int | None) -> tuple[list[Query], int, bool]:
+    """The items of a request, how many labels each is to get, and whether zero-shot labels are asked for.
 
     Args:
         body: JSON.
@@ -39,14 +39,17 @@ def parse(body: bytes, size: int | None) -> tuple[list[Query], int]:
         raise _wrong(f"it is no JSON: {error}", "the body") from error
     if not isinstance(told, dict) or not isinstance(told.get("items"), list):
         raise _wrong("it has no list of items", "items")
-    if unknown := sorted(told.keys() - {"items", "k"}):
+    if unknown := sorted(told.keys() - {"items", "k", "zero_shot"}):
         raise _wrong(f"unknown: {', '.join(unknown)}", "the body")
     k = told.get("k", K)
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MAX_K:
         raise _wrong(f"a whole number from 1 to {MAX_K} is wanted, got {k!r}", "k")
+    unseen = told.get("zero_shot", False)
+    if not isinstance(unseen, bool):
+        raise _wrong(f"true or false is wanted, got {unseen!r}", "zero_shot")
     if not 1 <= len(told["items"]) <= MAX_ITEMS:
         raise _wrong(f"{len(told['items']):,} items; 1 to {MAX_ITEMS} are answered at once", "items")
-    return [_item(item, f"items[{place}]", size) for place, item in enumerate(told["items"])], k
+    return [_item(item, f"items[{place}]", size) for place, item in enumerate(told["items"])], k, unseen
 
 
 def _item(item: Any, where: str, size: int | None) -> Query:

@@ -25,7 +25,7 @@ from typing import Any
 
 from mufin_model.errors import ArtefactError, MufinError, RequestError
 from mufin_model.progress import say
-from mufin_model.release.model import Model, threads
+from mufin_model.release.model import Answer, Model, threads
 from mufin_model.release.queries import Query
 from mufin_model.release.requests import MAX_BODY, parse
 from mufin_model.release.shelf import Shelf
@@ -73,8 +73,11 @@ class Serving:
             RequestError: the request is not as it should be.
         """
         name, model = self.front  # one of them for the whole request
-        queries, k = parse(body, model.encoder.size if model.encoder.sees_pictures else None)
-        return {"release": name, "items": [[asdict(one) for one in answers] for answers in model(queries, k)]}
+        queries, k, unseen = parse(body, model.encoder.size if model.encoder.sees_pictures else None)
+        told: dict[str, Any] = {"release": name, "items": _listed(model(queries, k))}
+        if unseen:
+            told["zero_shot"] = _listed(model.zero_shot(queries, k))
+        return told
 
     def health(self) -> dict[str, Any]:
         """What GET /health answers."""
@@ -241,3 +244,7 @@ def serve(shelf: Shelf, host: str, port: int) -> None:
         signal.signal(number, lambda *_: threading.Thread(target=server.end).start())
     say(f"serving {serving.front[0]} of {shelf.dataset} on http://{host}:{server.server_address[1]}")
     server.run()
+
+
+def _listed(answers: list[list[Answer]]) -> list[list[dict[str, Any]]]:
+    return [[asdict(one) for one in row] for row in answers]
