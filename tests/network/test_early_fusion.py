@@ -111,7 +111,9 @@ def test_one_modality_alone_never_sees_the_other(built, embedder: Embedder, cata
     before = re_encode(embedder, (len(catalog.images), count), bags=everything)
 
     def seen(modalities: list[str], vectors: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        pretrained = store.Pretrained(BOTH, True, 32, 2, 0.0, embedder.attention, *vectors)
+        pretrained = store.Pretrained(
+            BOTH, True, 32, 2, 0.0, embedder.attention, *vectors, {"image": False, "text": False}
+        )
         return unit_vectors(embedder.attention, pretrained.bags(catalog, modalities), *vectors, items)
 
     other.images.table.add_(1.0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,15 +119,13 @@ def test_zero_shot_labels_are_served_as_they_were_reported(model: Model, release
 
 
 @pytest.fixture
-def old(released: Small, tmp_path: Path) -> Iterator[Model]:
+def old(released: Small, tmp_path: Path) -> Model:
     """The release as it was before views had weights of their own."""
-    import shutil
-
     folder = tmp_path / "old"
     shutil.copytree(released.noun("released_model"), folder)
     told = read_json(folder / "fusion.json")
     write_json(folder / "fusion.json", {name: told[name] for name in ("weights", "means", "deviations")})
-    yield Model(folder)
+    return Model(folder)
 
 
 def test_a_release_of_one_view_still_serves(old: Model, asked: tuple) -> None:
