@@ -16,7 +16,7 @@ from mufin_model.errors import ArtefactError
 from mufin_model.inference import fusion, predict
 from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
 from mufin_model.inference.components import Scorer
-from mufin_model.inference.fusion import Fusion, choose
+from mufin_model.inference.fusion import LEAST, Fusion, choose
 from mufin_model.inference.predict import as_csr, choose_fusion
 from mufin_model.retrieval.build_index import augmented, unit
 
@@ -164,15 +164,33 @@ def test_fusion_of_constants_and_of_nothing() -> None:
     empty = {k: v[:0] for k, v in parts.items()}
     unlinked = choose(parts, real, np.zeros_like(positive))
     for alone in (choose(empty, real[:0], positive[:0]), unlinked):
-        assert alone.weights == {name: float(name == "anchor") for name in parts}
+        assert alone.weights == dict.fromkeys(parts, 1.0)
         assert np.isfinite(alone(parts)[real]).all()
         json.dumps(dataclasses.asdict(alone), allow_nan=False)
 
 
-def test_where_nothing_informs_the_first_is_left() -> None:
+def test_where_nothing_informs_what_is_right_by_construction_is_left() -> None:
+    """The closed form, or else the neighbours, or else all alike."""
     parts, real, positive = components()
     against = np.where(real, -parts["good"], -np.inf)
-    assert choose({"wrong": against, "worse": against}, real, positive).weights == {"wrong": 1, "worse": 0}
+    for names, said in (
+        (("siamese", "neighbours", "ridge"), {"ridge"}),
+        (("siamese", "neighbours"), {"neighbours"}),
+        (("wrong", "worse"), {"wrong", "worse"}),
+    ):
+        found = choose(dict.fromkeys(names, against), real, positive).weights
+        assert found == {name: float(name in said) for name in names}
+
+
+def test_a_handful_of_validation_items_decides_nothing() -> None:
+    """One fewer than the least: the part that they praise gets no weight; with as many as the least it does."""
+    parts, real, positive = components()
+    named = {"ridge": np.where(real, -parts["good"], -np.inf), "good": parts["good"]}
+    told = np.flatnonzero((positive & real).any(1))
+    for count in (LEAST - 1, LEAST):
+        few = np.zeros_like(positive)
+        few[told[:count]] = positive[told[:count]]
+        assert (choose(named, real, few).weights["good"] > 0) == (count == LEAST)
 
 
 def test_a_weight_of_zero_leaves_a_part_out() -> None:
