@@ -14,7 +14,7 @@ import numpy as np
 
 from mufin_model.arrays import read_array
 from mufin_model.config import Index as IndexSettings
-from mufin_model.retrieval.index import FLAT, VectorIndex
+from mufin_model.retrieval.index import FLAT, VectorIndex, best_first
 
 HEAD = "head"
 """Folder of the head labels' index, absent where all labels are in one."""
@@ -54,7 +54,8 @@ class LabelIndex:
         """The k nearest of the tail and the k nearest head labels.
 
         Returns:
-            Scores float32 [B, S] and labels int64 [B, S], best first; label -1 and score -inf where fewer were found.
+            Scores float32 [B, S] and labels int64 [B, S], best first, of equal ones the lower label; label -1 and score
+            -inf where fewer were found.
             S is k at most, and where head labels have an index of their own, up to k of them beside.
         """
         scores, labels = self.tail.search(queries, k)
@@ -64,10 +65,7 @@ class LabelIndex:
             scores = np.concatenate([scores, more], axis=1)
             labels = np.concatenate([labels, self.rows[len(self.tail) + heads]], axis=1)
         scores = np.where(labels >= 0, scores, -np.inf)
-        if self.head is not None:
-            order = np.argsort(-scores, axis=1, kind="stable")
-            scores, labels = np.take_along_axis(scores, order, 1), np.take_along_axis(labels, order, 1)
-        return scores, labels
+        return (scores, labels) if self.head is None else best_first(scores, labels)
 
     def save(self, folder: Path) -> None:
         """Write index.faiss, and head/ where there is a head."""

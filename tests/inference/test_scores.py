@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -12,11 +10,9 @@ import pytest
 from scipy import sparse
 
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.errors import ArtefactError
 from mufin_model.inference import fusion, predict
 from mufin_model.inference.candidates import NEIGHBOUR_TEMPERATURE, join, neighbour_scores, top_of_rows
 from mufin_model.inference.components import Scorer
-from mufin_model.inference.fusion import Fusion, choose
 from mufin_model.inference.predict import as_csr, choose_fusion
 from mufin_model.retrieval.build_index import augmented, unit
 
@@ -43,6 +39,15 @@ def test_where_no_component_is_left_the_siamese_score_is(built, catalog: Catalog
     assert set(scorer(catalog.rows("test"), ["train", "val"], ["text"]).components) == {"reranker", "ridge"}
     scorer.ridge = None
     assert choose_fusion(scorer, catalog, ["text"]).weights == {"siamese": 1.0}
+
+
+def test_what_was_fitted_on_an_item_does_not_judge_it(scorer: Scorer, catalog: Catalog) -> None:
+    """Without the validation items in memory, scores are those of classifiers fitted without them, and of no others."""
+    validation = catalog.rows("val")
+    assert len(scorer(validation, ["train"], ["text"]).candidates) == len(validation)
+    for others in (catalog.rows("test"), catalog.rows("train")[: len(validation)], validation[1:], validation[::-1]):
+        with pytest.raises(ValueError, match="must be all of them"):
+            scorer(others, ["train"], ["text"])
 
 
 def test_join_is_the_union() -> None:
@@ -90,94 +95,6 @@ def test_top_of_rows_is_the_loop() -> None:
         dense = scores[row].toarray()[0]
         np.testing.assert_array_equal(dense[top[row].indices], top[row].data)
     assert top_of_rows(scores[:0], 5).shape == (0, 40)
-
-
-def components(seed: int = 0):
-    rng = np.random.default_rng(seed)
-    positive = rng.random((300, 20)) < 0.15
-    real = rng.random((300, 20)) < 0.9
-    positive &= real
-    noise = {name: rng.normal(size=(300, 20)).astype(np.float32) for name in ("anchor", "noise", "other")}
-    informative = (positive + 0.3 * rng.normal(size=(300, 20))).astype(np.float32) * 7 + 100
-    parts = {"anchor": noise["anchor"], "noise": noise["noise"], "good": informative, "other": noise["other"]}
-    return {k: np.where(real, v, -np.inf).astype(np.float32) for k, v in parts.items()}, real, positive
-
-
-def test_fusion_prefers_what_informs() -> None:
-    parts, real, positive = components()
-    fusion = choose(parts, real, positive)
-    assert fusion.weights["good"] == 1
-    assert max(weight for name, weight in fusion.weights.items() if name != "good") <= 0.1
-    fused = fusion(parts)
-    assert np.isneginf(fused[~real]).all()
-    assert np.isfinite(fused[real]).all()
-
-
-def test_two_that_each_know_half_share_the_weight() -> None:
-    parts, real, positive = components()
-    half = np.arange(20) < 10
-    rng = np.random.default_rng(1)
-    knows = {"left": half, "right": ~half}
-    for name, where in knows.items():
-        parts[name] = np.where(real, 3.0 * (positive & where) + rng.normal(size=real.shape), -np.inf).astype(np.float32)
-    chosen = choose({name: parts[name] for name in ("left", "right", "noise")}, real, positive).weights
-    assert min(chosen["left"], chosen["right"]) > 0.7
-    assert chosen["noise"] < 0.1
-
-
-def test_few_validation_items_leave_the_first_nearly_alone() -> None:
-    """What is no better by more than luck: a weight that a thousand items find to be none is small of ten, too."""
-    parts, real, positive = components()
-    names = ("good", "anchor", "noise", "other")
-    largest = [
-        max(list(choose({n: parts[n][at] for n in names}, real[at], positive[at]).weights.values())[1:])
-        for at in (slice(start, start + 10) for start in range(0, 300, 10))
-    ]
-    assert np.mean(largest) < 0.1
-    assert max(largest) < 0.5
-
-
-def test_items_without_a_positive_change_no_weight() -> None:
-    parts, real, positive = components()
-    few = {name: part[:10] for name, part in parts.items()}
-    # the same scores over and over, so that what is standardised by stays as it is
-    more = {name: np.tile(part, (50, 1)) for name, part in few.items()}
-    silent = np.concatenate([positive[:10], np.zeros((490, 20), bool)])
-    one, other = choose(few, real[:10], positive[:10]), choose(more, np.tile(real[:10], (50, 1)), silent)
-    for name, weight in one.weights.items():
-        assert other.weights[name] == pytest.approx(weight, abs=1e-3), name
-
-
-def test_a_score_that_is_no_number_is_told_by_name() -> None:
-    parts, real, positive = components()
-    parts["noise"][tuple(np.argwhere(real)[0])] = np.nan
-    with pytest.raises(ArtefactError, match="'noise' are no finite numbers"):
-        choose(parts, real, positive)
-
-
-def test_fusion_of_constants_and_of_nothing() -> None:
-    parts, real, positive = components()
-    parts["flat"] = np.where(real, np.float32(3.3), -np.inf).astype(np.float32)
-    fusion = choose(parts, real, positive)
-    assert fusion.weights["flat"] < 1e-6
-    assert np.isfinite(fusion(parts)[real]).all()
-    empty = {k: v[:0] for k, v in parts.items()}
-    unlinked = choose(parts, real, np.zeros_like(positive))
-    for alone in (choose(empty, real[:0], positive[:0]), unlinked):
-        assert alone.weights == {name: float(name == "anchor") for name in parts}
-        assert np.isfinite(alone(parts)[real]).all()
-        json.dumps(dataclasses.asdict(alone), allow_nan=False)
-
-
-def test_where_nothing_informs_the_first_is_left() -> None:
-    parts, real, positive = components()
-    against = np.where(real, -parts["good"], -np.inf)
-    assert choose({"wrong": against, "worse": against}, real, positive).weights == {"wrong": 1, "worse": 0}
-
-
-def test_a_weight_of_zero_leaves_a_part_out() -> None:
-    fusion = Fusion({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, {"a": 2.0, "b": 1.0})
-    np.testing.assert_array_equal(fusion({"a": np.array([[4.0]]), "b": np.array([[np.nan]])}), [[2.0]])
 
 
 def test_predictions_are_valid_csr_without_filter_pairs(built, catalog: Catalog) -> None:

@@ -96,3 +96,49 @@ def test_a_damaged_index_is_named(vectors: np.ndarray, kind: str, damage: str, t
         path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"\xff" * len(whole)}[damage])
     with pytest.raises(ArtefactError, match="does not load"):
         VectorIndex.load(tmp_path)
+
+
+def in_last_bits(x: np.ndarray, seed: int) -> np.ndarray:
+    """The same vectors as another batch or device computes them."""
+    return (x * (1 + 1e-7 * np.random.default_rng(seed).normal(size=x.shape))).astype(np.float32)
+
+
+@pytest.mark.parametrize("groups", [1, 12, 150])
+@pytest.mark.parametrize("k", [1, 10, 50])
+def test_of_equal_vectors_the_lower_row_is_nearer(groups: int, k: int) -> None:
+    """Whatever last bits the batch gave: of the query's own group the first rows, in their order."""
+    rng = np.random.default_rng(4)
+    kinds, of = unit(rng.normal(size=(groups, 64))), rng.integers(0, groups, 901)
+    index = VectorIndex(in_last_bits(kinds[of], 1), settings("flat"))
+    asked = of[:90]
+    scores, rows = index.search(in_last_bits(kinds[asked], 2), k)
+    for group, found, told in zip(asked, rows, scores, strict=True):
+        own = np.flatnonzero(of == group)[:k]
+        np.testing.assert_array_equal(found[: len(own)], own)
+        assert len(set(told[: len(own)].tolist())) == 1
+    again = in_last_bits(kinds[asked], 3)
+    np.testing.assert_array_equal(index.search(again, k)[1], rows)
+    alone = np.concatenate([index.search(one[None], k)[1] for one in again])
+    np.testing.assert_array_equal(alone, rows)
+
+
+def test_ties_are_settled_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And rows that are clearly nearer keep their places before the tie."""
+    monkeypatch.setattr("mufin_model.retrieval.index.CELLS", 1)
+    near, tied = np.eye(1, 8), np.eye(8)[np.full(40, 1)]
+    index = VectorIndex(np.concatenate([tied, near]).astype(np.float32), settings("flat"))
+    query = unit(np.array([[2.0, 1, 0, 0, 0, 0, 0, 0]])).repeat(3, axis=0)
+    _, rows = index.search(query, 5)
+    assert rows.tolist() == [[40, 0, 1, 2, 3]] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_ones_come_in_the_order_of_their_rows(kind: str) -> None:
+    """Of all kinds, among those that were found."""
+    rng = np.random.default_rng(6)
+    kinds = unit(rng.normal(size=(60, 24)))
+    index = VectorIndex(in_last_bits(kinds[np.arange(600) % 60], 1), settings(kind))
+    scores, rows = index.search(in_last_bits(kinds, 2), 30)
+    lower, real = np.diff(scores, axis=1) < 0, rows[:, 1:] >= 0
+    assert (~lower & real).any()
+    assert (lower | (np.diff(rows, axis=1) > 0))[real].all()

@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from mufin_model.errors import ArtefactError
-from mufin_model.ridge.classifiers import DIAGONAL, Fit, _inverse, choose
+from mufin_model.ridge.classifiers import DIAGONAL, INTERCEPT, Fit, _inverse, choose
 from mufin_model.ridge.kernel import FORMS, Form, Pair, itself, width
 from mufin_model.ridge.views import load_ridge, save_ridge
 
@@ -27,8 +27,9 @@ def test_scores_solve_the_ridge_equations(world: World, form: Form) -> None:
     kernel = Pair(known, known, form, spread).whole(BOTH).double().numpy()
     assert np.allclose(kernel, kernel.T, atol=1e-5)
     scale = DIAGONAL / kernel.diagonal().mean()
-    weights = np.linalg.solve(kernel * scale + form.penalty * np.eye(len(known)), world.links.toarray()) * scale
-    expected = Pair(asked, known, form, spread).whole(BOTH).double().numpy() @ weights
+    penalty = form.penalty * np.eye(len(known))
+    weights = np.linalg.solve(kernel * scale + INTERCEPT + penalty, world.links.toarray())
+    expected = (Pair(asked, known, form, spread).whole(BOTH).double().numpy() * scale + INTERCEPT) @ weights
     ridge = Fit(known, world.links, form, BOTH).ridge
     np.testing.assert_allclose(ridge.score(ridge.pair(asked)).numpy(), expected, atol=2e-3)
 
@@ -38,7 +39,7 @@ def test_left_out_is_a_fit_without_the_item(world: World, view: tuple[str, ...])
     form, known = FORMS[1], world.known
     fit = Fit(known, world.links, form, view)
     found, truth = fit.left_out().numpy(), world.links.toarray()
-    kernel = fit.pair.whole(view).double().numpy() * fit.ridge.scale
+    kernel = fit.pair.whole(view).double().numpy() * fit.ridge.scale + INTERCEPT
     for item in range(0, len(known), 17):
         rest = np.delete(np.arange(len(known)), item)
         weights = np.linalg.solve(kernel[np.ix_(rest, rest)] + form.penalty * np.eye(len(rest)), truth[rest])
@@ -96,7 +97,8 @@ def test_a_kernel_of_no_numbers_is_refused() -> None:
 
 
 @pytest.mark.parametrize("little", [0.0, 1e-5])
-def test_a_form_that_sees_next_to_nothing_has_finite_classifiers(world: World, tmp_path: Path, little: float) -> None:
+def test_a_form_that_sees_nothing_ranks_labels_by_frequency(world: World, tmp_path: Path, little: float) -> None:
+    """The intercept is all that is left, and what it says is each label's share of the items."""
     form = replace(FORMS[0], pictures=(0.0, 0.0), images=(little, 0.0), added=0.0)
     ridge = Fit(world.known, world.links, form, ("image",)).ridge
     save_ridge(tmp_path, ridge)
@@ -104,4 +106,6 @@ def test_a_form_that_sees_next_to_nothing_has_finite_classifiers(world: World, t
     made, saved = (one.score(one.pair(world.known)) for one in (ridge, again))
     assert torch.isfinite(saved).all()
     torch.testing.assert_close(saved, made, atol=1e-2, rtol=1e-2)
-    assert bool(saved.any()) == (little > 0)
+    counts = torch.from_numpy(np.asarray(world.links.sum(0)).ravel())
+    share = counts * INTERCEPT / (INTERCEPT * len(world.known) + form.penalty)
+    assert torch.allclose(saved, share.expand_as(saved), rtol=1e-2) == (little == 0)

@@ -11,7 +11,7 @@ import torch
 from mufin_model.ridge.classifiers import Fit
 from mufin_model.ridge.evidence import NAMES, SHARPNESS, Labels, gather
 from mufin_model.ridge.kernel import FORMS, itself
-from mufin_model.ridge.reranker import Reranker, train
+from mufin_model.ridge.reranker import LEAST, Reranker, train
 from mufin_model.ridge.views import views
 
 from .conftest import BOTH, CPU, World
@@ -104,9 +104,13 @@ def test_it_learns_what_the_first_column_hides(tmp_path: Path) -> None:
     np.testing.assert_array_equal(same.score(noise), made.score(noise))
 
 
-def test_nothing_to_learn_from_is_no_error() -> None:
-    made = train(torch.zeros(4, 3, 2), *torch.zeros(2, 4, 3, dtype=torch.bool), 1, 2, 0, CPU)
-    assert np.isfinite(made.score(torch.ones(2, 3, 2))).all()
+@pytest.mark.parametrize("told", [0, LEAST - 1, LEAST])
+def test_networks_that_too_little_trains_are_none(told: int) -> None:
+    """Items without a true label teach nothing, however many they are."""
+    evidence, true = torch.randn(200, 3, 2), torch.zeros(200, 3, dtype=torch.bool)
+    true[:told, 0] = True
+    made = train(evidence, true, torch.ones_like(true), 1, 2, 0, CPU)
+    assert (made is None) == (told < LEAST)
 
 
 def test_evidence_never_seen_to_vary_does_not_rule() -> None:

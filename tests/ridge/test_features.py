@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,6 +41,42 @@ def test_queries_have_the_features_of_the_catalogues_items(world: World) -> None
         texts, text[test], catalog.images.pixels(mine), image[mine], np.diff(offsets)[test].tolist()
     )
     assert_same(found, world.items.take(test))
+
+
+class Changed:
+    """Pictures of a catalogue, of which some rows are black."""
+
+    def __init__(self, images: Any, black: np.ndarray) -> None:
+        self.images, self.black = images, black
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        return np.where(np.isin(rows, self.black)[:, None, None, None], 0, self.images.pixels(rows)).astype(np.uint8)
+
+
+def test_what_is_usual_is_so_of_labelled_items_and_seen_labels_alone(world: World, tmp_path: Path) -> None:
+    """Pictures of test items and zero-shot labels change nothing of it; those of labelled items do."""
+    catalog = world.catalog
+    (of_items, items), (of_labels, labels) = catalog.item_images(), catalog.label_images()
+    known = [items[of_items[row] : of_items[row + 1]] for row in world.rows]
+    known += [labels[of_labels[row] : of_labels[row + 1]] for row in range(catalog.n_seen)]
+    rows = np.unique(np.concatenate(known))
+    others = np.setdiff1d(np.arange(len(catalog.images)), rows)
+    assert len(rows)
+    assert len(others)
+    for changed in (others, rows[:20]):
+        encoded = shutil.copytree(world.encoded, tmp_path / str(len(changed)))
+        image = read_array(encoded / "image.npy").copy()
+        image[changed] = 1 / np.sqrt(image.shape[1])
+        np.save(encoded / "image.npy", image)
+        other = Catalog.load(catalog.folder)
+        other.images = Changed(catalog.images, changed)
+        found = Featurizer.fit(other, encoded, world.rows, BOTH, CPU).usual
+        assert set(found) == set(world.featurizer.usual) == {"images", "ink"}
+        for name, usual in world.featurizer.usual.items():
+            assert torch.equal(found[name], usual) == (changed is others), name
 
 
 def test_saved_and_read_back(world: World, tmp_path: Path) -> None:
