@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from mufin_dagster import overview, pipeline
+from mufin_dagster import overview, pipeline, stale
 from mufin_dagster.backfill import rebuild
 from mufin_dagster.data_objects import ensure
 from mufin_dagster.data_versions import history
