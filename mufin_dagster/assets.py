@@ -8,19 +8,23 @@ are one act, and each knows what the other did.
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from mufin_dagster import execution, params, pipeline, retries, run_tags, stale, versioning
+from mufin_dagster import execution, lock_entry, pipeline, retries, run_settings, run_tags, stale, versioning
 from mufin_dagster.conditions import when_an_input_changed
 from mufin_dagster.describe import describe
 from mufin_dagster.identity import TAG, identity
 from mufin_dagster.pipeline import Locked, Stage
+from mufin_dagster.run_settings import RunSettings
 from mufin_dagster.settings import Automation, automation
+from mufin_model import run_mode
 from mufin_model.artefacts import CATALOG, Workspace
 from mufin_model.errors import MufinError, SettingError
 from mufin_model.fingerprint import record
+from mufin_model.run_mode import MODE, REFRESH, RETRAIN
 
 
 class StageConfig(dg.Config):
@@ -28,9 +32,14 @@ class StageConfig(dg.Config):
 
     settings: list[str] = Field(
         default_factory=list,
-        description="Overrides, as in pretrain.lr=3e-4; kept in the dataset's section of params.yaml.",
+        description="Overrides, as in pretrain.lr=3e-4; kept in the dataset's section of params.yaml as a run begins.",
     )
     force: bool = Field(default=False, description="Run although DVC finds nothing changed.")
+    mode: str = Field(
+        default="",
+        description="Of a stage that learns. refresh: keep what it learnt before; retrain: learn anew what a refresh "
+        "kept; empty: learn anew where something changed.",
+    )
 
 
 def build(workspace: Workspace, stages: Sequence[Stage]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -146,19 +155,22 @@ def _materialize(
 ) -> dg.MaterializeResult:
     root = workspace.root
     now = _stage(workspace, address)
-    _override(context, workspace, now, config.settings)
+    run_settings.refuse_foreign(now, config.settings)
+    settings = run_settings.take(workspace, now.dataset, *_run_and_overrides(context, now.dataset))
     _tag(context, workspace, now.dataset)
     # two runs of one asset at once, or one and what a lost run has left: the later finds what the earlier made
     with versioning.exclusive(root, address):
         now = _stage(workspace, address)
         why = stale.reasons(root, [now]).get(address, [])
+        if config.mode == RETRAIN and _kept(workspace, now):
+            why = [*why, "it keeps what was learnt before a refresh"]
         if why or config.force:
             context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
             inputs = pipeline.inputs(root, address)
-            _run(context, workspace, now)
+            _run(context, workspace, now, settings.environment | ({MODE: config.mode} if config.mode else {}))
             _unchanged(now, _stage(workspace, address))
             _still(now, inputs, pipeline.inputs(root, address))
-            _commit(workspace, now)
+            _commit(workspace, now, settings, config.mode)
         else:
             context.log.info(f"{address}: DVC finds nothing changed, the artefact stays as it is")
     stages = pipeline.load(root)
@@ -168,7 +180,7 @@ def _materialize(
     if reads_catalog and (event := catalog_event(context.instance, workspace, stage.dataset)):
         context.log_event(event)
     return dg.MaterializeResult(
-        metadata={**describe(workspace, stage), "ran": bool(why) or config.force},
+        metadata={**describe(workspace, stage), "ran": bool(why) or config.force, **_told_of(settings)},
         data_version=dg.DataVersion(locked[address].data_version),
         tags=event_tags(stage, stages, locked),
     )
@@ -189,20 +201,7 @@ def _tag(context: dg.AssetExecutionContext, workspace: Workspace, dataset: str) 
         context.instance.add_run_tags(context.run.run_id, run_tags.tags(workspace, [dataset], named=True))
 
 
-def _override(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, settings: Sequence[str]) -> None:
-    own = {key.split(".")[0] for key in stage.params} - {"per_dataset"}
-    for text in settings:
-        if text.partition("=")[0].split(".")[0].strip() not in own:
-            raise SettingError(
-                f"{text!r} is no setting of {stage.noun}",
-                where=f"the run's config of {stage.dataset}/{stage.noun}",
-                mend=f"its settings begin with: {', '.join(sorted(own))}",
-            )
-    if settings and params.override(workspace, stage.dataset, settings):
-        context.log.info(f"written to params.yaml: {', '.join(settings)}")
-
-
-def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) -> None:
+def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, environment: Mapping[str, str]) -> None:
     for path in stage.deps:
         if not (workspace.root / path).exists():
             # a fresh clone: what DVC has in its cache or remote need not be made again
@@ -212,19 +211,20 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage) 
         context.log.info(lines)
         print(lines, flush=True)
 
-    ended = execution.run(workspace, stage, {versioning.IN_STAGE: stage.address}, workspace.params, forward)
+    env = {versioning.IN_STAGE: stage.address, **environment}
+    ended = execution.run(workspace, stage, env, workspace.params, forward)
     if ended.code:
         raise retries.ended(stage.cmd, ended)
 
 
 def _unchanged(before: Stage, after: Stage) -> None:
-    """DVC records the settings and code at commit; they must be those that the command ran with."""
+    """DVC records the code at commit; it must be that which the command ran with. Settings are the run's own."""
     fetched = record.filled(before.fingerprint, after.fingerprint)
     changed = record.changes(fetched, after.fingerprint)
-    if changed or before.settings_version != after.settings_version:
+    if changed:
         raise SettingError(
-            f"settings or code of {before.noun} changed while it ran",
-            where="params.yaml or mufin_model/",
+            f"the code of {before.noun} changed while it ran",
+            where="mufin_model/",
             rows=changed,
             mend="materialize it again: what it left belongs to neither version",
         )
@@ -238,9 +238,39 @@ def _still(stage: Stage, before: Mapping[str, str], after: Mapping[str, str]) ->
         raise dg.Failure(told, allow_retries=True)
 
 
-def _commit(workspace: Workspace, stage: Stage) -> None:
-    """Record what the command left, and first, as `dvc repro` does, a catalogue edited since `dvc add`."""
+def _commit(workspace: Workspace, stage: Stage, settings: RunSettings, mode: str) -> None:
+    """Record what the command left, and first, as `dvc repro` does, a catalogue edited since `dvc add`.
+
+    What a refresh kept was learnt with the settings recorded before, so that these stay.
+    """
+    learnt = lock_entry.settings(workspace.root, stage.address) if mode == REFRESH else {}
     catalog = f"{pipeline.DATA}{stage.dataset}/{CATALOG}"
     if catalog in stage.deps and (workspace.root / f"{catalog}.dvc").is_file():
         versioning.record_catalog(workspace, stage.dataset)
     versioning.commit(workspace.root, stage.address, workspace.root / "dvc.lock")
+    ran = settings.of(stage)
+    if ran:
+        lock_entry.record(workspace.root, stage.address, {key: learnt.get(key, value) for key, value in ran.items()})
+
+
+def _kept(workspace: Workspace, stage: Stage) -> bool:
+    return any(run_mode.kept(workspace.root / path) for path in stage.outs)
+
+
+def _run_and_overrides(context: dg.AssetExecutionContext, dataset: str) -> tuple[str, list[str]]:
+    """The run's id, or that of the run which it repeats by itself, and the overrides of its stages of a dataset."""
+    run = context.run
+    repeated = run.root_run_id if "dagster/retry_number" in run.tags else None
+    ops: Any = run.run_config.get("ops") or {}
+    own = [
+        told.get("config") or {}
+        for name, told in ops.items()
+        if name.startswith(f"{dg.AssetKey([dataset]).to_python_identifier()}__")
+    ]
+    return repeated or run.run_id, list(dict.fromkeys(text for one in own for text in one.get("settings") or []))
+
+
+def _told_of(settings: RunSettings) -> dict[str, dg.MetadataValue]:
+    """In which settings the run differs from params.yaml, for the asset's page."""
+    told = settings.differences()
+    return {"settings of the run": dg.MetadataValue.md("\n".join(f"- {line}" for line in told))} if told else {}

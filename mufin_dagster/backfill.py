@@ -8,7 +8,6 @@ The project's own data stay as they are: nothing of them is written, and DVC's c
 """
 # No `from __future__ import annotations`: Dagster reads the annotation of `config` itself.
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +22,10 @@ from mufin_dagster.data_objects import ensure
 from mufin_dagster.data_versions import git, history, known, resolve
 from mufin_dagster.run_tags import DATASET, JOB
 from mufin_dagster.versioning import VersioningError
-from mufin_model.artefacts import Workspace
+from mufin_model import owners
+from mufin_model.artefacts import Workspace, tidy
 from mufin_model.config import read
+from mufin_model.run_mode import AGAIN, MODE
 
 BACKFILL = "backfill"
 KEPT = ".state/backfill"
@@ -66,7 +67,7 @@ class Rebuilt:
 def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str], None]) -> Rebuilt:
     """Run every stage that a version recorded, on the version's data, with its settings and code.
 
-    What `keep_weights` and `keep_split` go on from is the version's own result, which such a stage leaves as it is.
+    A stage that kept what was learnt before keeps it again, from the version's own result.
 
     Args:
         workspace: the project.
@@ -88,7 +89,7 @@ def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str
             told = f"{commit[:SHORT]} recorded no stage of {dataset}"
             raise VersioningError(told, where="dvc.lock", mend="`mufin data history` tells which versions hold some")
         versioning.dvc(past.root, "checkout", "--force", "--allow-missing")
-        env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root)}
+        env = versioning.environment(past.root) | {"PYTHONPATH": str(past.root), MODE: AGAIN}
         first = [pipeline.FINGERPRINT] if any(s.fingerprint for s in stages) else []
         command = f"python -m dvc repro --single-item --force --no-run-cache {' '.join([*first, *addresses])}"
         ended = process.run(command, cwd=past.root, env=env, forward=forward)
@@ -113,17 +114,16 @@ def rebuild(workspace: Workspace, rev: str, dataset: str, forward: Callable[[str
 @contextmanager
 def _past(workspace: Workspace, commit: str) -> Iterator[Workspace]:
     """A clone of the project at a commit, that shares DVC's cache; gone afterwards."""
-    folder = workspace.root / ".dvc" / "tmp" / f"{BACKFILL}.{commit[:SHORT]}.{os.getpid()}"
-    for dead in folder.parent.glob(f"{BACKFILL}.*"):
-        if not _alive(int(dead.suffix[1:])):
-            shutil.rmtree(dead, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = workspace.root / ".dvc" / "tmp" / f"{BACKFILL}.{commit[:SHORT]}.{owners.token()}"
+    folder.mkdir(parents=True)
+    tidy(folder.parent, f"{BACKFILL}.", folder.stat().st_mtime)
     cache = versioning.dvc(workspace.root, "cache", "dir").strip()
     try:
         git(workspace.root, "clone", "--quiet", "--shared", "--no-checkout", str(workspace.root), str(folder))
         git(folder, "checkout", "--quiet", "--detach", commit)
         versioning.dvc(folder, "cache", "dir", "--local", cache)
-        yield Workspace(folder)
+        with owners.touched(folder):
+            yield Workspace(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -137,16 +137,6 @@ def _keep(workspace: Workspace, past: Workspace, dataset: str, commit: str) -> P
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(made, kept, ignore=shutil.ignore_patterns(".gitignore"))
     return kept
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 class Past(dg.Config):

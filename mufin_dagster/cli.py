@@ -38,11 +38,12 @@ def add(
     name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
     path: Annotated[Path, typer.Argument(help="The folder that holds the catalogue.")],
     replace: Annotated[bool, typer.Option(help="A new version of a dataset's catalogue.")] = False,
+    overrides: Overrides = None,
 ) -> None:
-    """Check a catalogue and make it a dataset of this project."""
+    """Check a catalogue and make it a dataset of this project. Overrides are kept in params.yaml."""
     from mufin_dagster.datasets import add as add_dataset
 
-    add_dataset(Workspace.find(), name, path, replace)
+    add_dataset(Workspace.find(), name, path, replace, overrides or [])
     print(f"{name} is a dataset now: mufin materialize -d {name}")
 
 
@@ -76,10 +77,9 @@ def retrain(datasets: Datasets = None) -> None:
 
 
 def _job(name: str, datasets: list[str] | None) -> None:
-    from mufin_dagster.jobs import overrides
     from mufin_dagster.materialize import materialize as materialize_stages
 
-    passed = materialize_stages(Workspace.find(), datasets or [], [], overrides(name))
+    passed = materialize_stages(Workspace.find(), datasets or [], [], mode=name)
     raise typer.Exit(0 if passed else 1)
 
 

@@ -12,7 +12,6 @@ its checkpoint. This process goes: Ray ends the actor, and its guard the command
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +24,11 @@ from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.travel import Store
 from mufin_dagster.worker import Outcome, Task
-from mufin_model import config
-from mufin_model.artefacts import Workspace
+from mufin_model import owners
+from mufin_model.artefacts import PARAMS, Workspace
 from mufin_model.errors import SettingError
 from mufin_model.fingerprint import record
+from mufin_model.run_mode import MODE, REFRESH
 from mufin_model.training.launch import MEET, NODE, NODES, RANKS
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ def run(
             outcome = _follow(ray, runners, _shares(ray, task, need, runners), forward)
         except errors as error:
             told = str(error).strip()
-            forward(f"the worker is gone: {told}")
-            return Ended(GONE, f"{type(error).__name__}: {told}", None)
+            full = isinstance(error, ray.exceptions.OutOfMemoryError)
+            forward(f"the worker {'was ended, its node is out of memory' if full else 'is gone'}: {told}")
+            return Ended(GONE, f"{type(error).__name__}: {told}", None, "machine" if full else None)
     if task.url and not outcome.ended.code:
         store = Store(task.url)
         for path, digest in outcome.left.items():
@@ -91,18 +92,13 @@ def _task(workspace: Workspace, stage: Stage, settings: Execution, env: Mapping[
     if not settings.work:
         return task
     store = Store(settings.work)
-    own = [path for path in stage.outs if (workspace.root / path).exists()] if _goes_on(workspace, stage) else []
+    own = [path for path in stage.outs if (workspace.root / path).exists()] if env.get(MODE) == REFRESH else []
     # the command compares the worker's code and libraries with it
     recorded = [record.FILE] if stage.fingerprint else []
-    inputs = {path: store.push(workspace.root / path) for path in ["params.yaml", *recorded, *stage.deps, *own]}
+    settings_of_run = [env[PARAMS]] if PARAMS in env else []
+    paths = ["params.yaml", *settings_of_run, *recorded, *stage.deps, *own]
+    inputs = {path: store.push(workspace.root / path) for path in paths}
     return replace(task, url=settings.work, inputs=inputs, outs=stage.outs)
-
-
-def _goes_on(workspace: Workspace, stage: Stage) -> bool:
-    """Whether the stage keeps something of its earlier result, which then is an input as well."""
-    settings = config.load(workspace.params, stage.dataset)
-    own = [getattr(settings, name, None) for name in stage.params]
-    return any(getattr(section, kept, False) for section in own for kept in ("keep_weights", "keep_split"))
 
 
 @contextmanager
@@ -166,7 +162,7 @@ def _place(
                 num_gpus=need.gpu,
                 memory=bundle["memory"],
                 scheduling_strategy=strategy,
-                name=f"{stage.address}:{index}:{os.getpid()}",
+                name=f"{stage.address}:{index}:{owners.token()}",
             ).remote()
         )
         placed.callback(ray.kill, runners[-1])

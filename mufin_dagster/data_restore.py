@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mufin_dagster import versioning
 from mufin_dagster.data_objects import ensure, objects
 from mufin_dagster.data_versions import SHARED, git, resolve, text_at
 from mufin_dagster.versioning import VersioningError
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import Workspace, write_text
 
 
 def restore(workspace: Workspace, rev: str) -> list[str]:
@@ -35,12 +34,13 @@ def restore(workspace: Workspace, rev: str) -> list[str]:
         changed = [path for path, text in wanted.items() if before.get(path) != text]
         try:
             for path in changed:
-                _write(root / path, wanted[path])
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                write_text(root / path, wanted[path])
             _checkout(workspace)
         except BaseException:
             for path in changed:
                 if path in before:
-                    _write(root / path, before[path])
+                    write_text(root / path, before[path])
                 else:
                     (root / path).unlink()
             _checkout(workspace)
@@ -89,10 +89,3 @@ def _modified(workspace: Workspace) -> list[tuple[str, str]]:
         for path in changed.get(kind, [])
         if path.rstrip("/") in kept.files or path.rstrip("/") in kept.folders
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text)
-    os.replace(aside, path)

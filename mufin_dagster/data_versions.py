@@ -5,6 +5,7 @@ The pointers are params.yaml, dvc.lock and each dataset's catalog.dvc; nothing e
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from mufin_dagster import pipeline, stale, versioning
+from mufin_dagster import pipeline, stale, tool_faults, versioning
 from mufin_dagster.versioning import VersioningError
-from mufin_model.artefacts import CATALOG, Workspace
+from mufin_model.artefacts import CATALOG, Workspace, full
 from mufin_model.config import read
-from mufin_model.errors import DatasetError
+from mufin_model.errors import DatasetError, DiskError
 
 DESCRIPTORS = "raw_descriptors"
 """The artefact that tells what a version holds: tables and images as every stage reads them."""
@@ -47,15 +48,23 @@ def git(root: Path, *arguments: str) -> str:
     """Run git in the project.
 
     Raises:
-        VersioningError: it failed; the text is git's own.
+        VersioningError: it failed, or there is no git.
+        DiskError: there is no room for it.
     """
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace")
+    env = os.environ | tool_faults.CLEAR
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, env=env, capture_output=True, text=True, errors="replace")
+    except FileNotFoundError as error:
+        raise VersioningError(tool_faults.NO_GIT.what, where=str(root), mend=tool_faults.NO_GIT.hint) from error
     if done.returncode:
+        told = done.stderr + done.stdout
+        if full(OSError(told)):
+            raise DiskError(f"no room for git {arguments[0]}", where=str(root), mend="free space and run it again")
+        found = tool_faults.cause(root, told)
         raise VersioningError(
-            f"git {arguments[0]} failed",
+            f"git {arguments[0]} failed" + (f": {found.what}" if found else ""),
             where=f"git {' '.join(arguments)}",
-            rows=(done.stderr or done.stdout).strip().splitlines()[-5:],
-            mend="versions of the data are git commits: `git init` makes a repository, `git log` shows its commits",
+            mend=found.hint if found else "run that command in a shell: it says why",
         )
     return done.stdout
 
@@ -66,7 +75,17 @@ def resolve(root: Path, rev: str) -> str:
     Raises:
         VersioningError: there is none.
     """
-    return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}").strip()
+    git(root, "rev-parse", "--git-dir")  # whose own failure has another cause
+    try:
+        return git(root, "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}").strip()
+    except VersioningError as error:
+        shallow = tool_faults.is_shallow(root)
+        what = f"no commit, branch or tag is called {rev!r}"
+        raise VersioningError(
+            f"{what}; {tool_faults.SHALLOW.what}" if shallow else what,
+            where=str(root),
+            mend=tool_faults.SHALLOW.hint if shallow else "git log --oneline --all shows the commits",
+        ) from error
 
 
 def known(workspace: Workspace, datasets: Sequence[str]) -> list[str]:

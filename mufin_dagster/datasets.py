@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from mufin_dagster import params, versioning
+from mufin_model import owners
 from mufin_model.artefacts import CATALOG, Workspace, disk, swap
-from mufin_model.config import read
+from mufin_model.config import Settings, load, read
 from mufin_model.errors import CatalogError, DatasetError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def add(workspace: Workspace, name: str, path: Path, replace: bool = False) -> None:
+def add(workspace: Workspace, name: str, path: Path, replace: bool = False, overrides: Sequence[str] = ()) -> None:
     """Register a dataset, or give one a new version of its catalogue.
 
     Args:
@@ -23,9 +24,11 @@ def add(workspace: Workspace, name: str, path: Path, replace: bool = False) -> N
         name: small letters, digits and underscores.
         path: a folder in any format that mufin_model/catalog/readers knows.
         replace: the dataset may exist; its catalogue is replaced.
+        overrides: settings such as `ingest.weight_column=rating`; kept in params.yaml for this dataset.
 
     Raises:
         DatasetError: the name is taken or not allowed.
+        SettingError: an override is wrong.
         CatalogError: there is nothing at `path`, or it breaks a rule of the catalogue; SeveralErrors: several.
         DiskError: there is no room for it.
         VersioningError: DVC refused it. Whatever fails, nothing is left behind and the earlier catalogue stays.
@@ -39,11 +42,11 @@ def add(workspace: Workspace, name: str, path: Path, replace: bool = False) -> N
     with versioning.exclusive(workspace.root, f"add.{name}"):
         if not replace:
             _free(workspace, name)
-        _check(workspace, path)
-        _add(workspace, name, path)
+        _check(path, load(workspace.params, name, overrides, new=True))
+        _add(workspace, name, path, overrides)
 
 
-def _add(workspace: Workspace, name: str, path: Path) -> None:
+def _add(workspace: Workspace, name: str, path: Path, overrides: Sequence[str]) -> None:
     catalog = workspace.catalog(name)
     pointer = catalog.with_name(f"{CATALOG}.dvc")
     told = pointer.read_bytes() if pointer.is_file() else None
@@ -51,7 +54,7 @@ def _add(workspace: Workspace, name: str, path: Path) -> None:
     catalog.parent.mkdir(parents=True, exist_ok=True)
     for left in catalog.parent.glob(f".{CATALOG}.*"):
         shutil.rmtree(left, ignore_errors=True)  # of an add that was killed: this one holds the lock
-    aside = catalog.with_name(f".{CATALOG}.{os.getpid()}")
+    aside = catalog.with_name(f".{CATALOG}.{owners.token()}")
     placed = False
     try:
         with disk(catalog):
@@ -61,6 +64,8 @@ def _add(workspace: Workspace, name: str, path: Path) -> None:
         versioning.record_catalog(workspace, name)
         if name not in (read(workspace.params).get("datasets") or []):
             params.register(workspace, name)
+        if overrides:
+            params.override(workspace, name, overrides)
     except BaseException:
         if placed and aside.is_dir():
             swap(aside, catalog)
@@ -100,11 +105,11 @@ def _free(workspace: Workspace, name: str) -> None:
         )
 
 
-def _check(workspace: Workspace, path: Path) -> None:
+def _check(path: Path, settings: Settings) -> None:
     """The checks that `mufin ingest` begins with, before gigabytes are copied."""
-    from mufin_model.catalog import distrust, readers, schema
+    from mufin_model.catalog import distrust, ingest, readers, schema
     from mufin_model.catalog.faults import gathered
 
     distrust.survey(path)
     with gathered():
-        schema.check(readers.read(path, str(read(workspace.params)["ingest"]["format"])))
+        schema.check(readers.read(path, settings.ingest.format), ingest.rules(settings))

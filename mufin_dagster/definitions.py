@@ -54,4 +54,14 @@ defs = dg.Definitions(
 
 def everything() -> dg.JobDefinition:
     """The job of all assets and checks; `mufin materialize` runs a part of it."""
+    return defs.resolve_job_def(jobs.MATERIALIZE)
+
+
+def retrain() -> dg.JobDefinition:
+    """The job of that name; `mufin retrain` runs it."""
     return defs.resolve_job_def(jobs.RETRAIN)
+
+
+def refresh() -> dg.JobDefinition:
+    """The job of that name; `mufin refresh` runs it."""
+    return defs.resolve_job_def(jobs.REFRESH)

@@ -8,6 +8,7 @@ import shutil
 from mufin_dagster import versioning
 from mufin_dagster.describe import metrics_table
 from mufin_dagster.materialize import materialize
+from mufin_model import owners
 from mufin_model.artefacts import CATALOG, Workspace, read_json
 from mufin_model.config import load
 from mufin_model.progress import say
@@ -33,7 +34,7 @@ def run(workspace: Workspace, items: int) -> bool:
         from mufin_model.catalog import synthetic
 
         say(f"drawing a catalogue of {items:,} items into {catalog.relative_to(workspace.root)}")
-        aside = catalog.with_name(f".{CATALOG}.{os.getpid()}")
+        aside = catalog.with_name(f".{CATALOG}.{owners.token()}")
         try:
             synthetic.write(aside, items, settings.seed)
             os.rename(aside, catalog)

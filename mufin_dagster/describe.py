@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 
 from mufin_dagster.pipeline import DATA, Stage
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace
 
 Metadata = dict[str, Any]
@@ -44,6 +45,8 @@ def describe(workspace: Workspace, stage: Stage) -> Metadata:
                 told |= reader(path, path.relative_to(folder).with_suffix("").as_posix())
             except (OSError, ValueError, KeyError) as error:
                 told[f"unreadable {path.name}"] = str(error)
+    if run_mode.kept(folder):
+        told["mode"] = run_mode.REFRESH
     told["command"] = dg.MetadataValue.md(f"`{stage.cmd}`")
     told["versions"] = dg.MetadataValue.md(f"`dvc pull {DATA}{stage.dataset}/{stage.noun}`")
     return told
@@ -112,7 +115,9 @@ def _curve(path: Path, _: str) -> Metadata:
     if not rows:
         return {}
     told: Metadata = {"epochs": len(rows)}
-    told |= {f"last {key}": value for key, value in rows[-1].items() if key != "epoch"}
+    told |= {f"last {key}": value for key, value in rows[-1].items() if key not in ("epoch", "best")}
+    kept = [int(row["epoch"]) for row in rows if row.get("best") == 1]
+    told |= {"kept epoch": kept[0]} if kept else {}
     return told | {"curve": dg.MetadataValue.md(f"![loss and validation by epoch]({_plot(rows)})")}
 
 
@@ -122,9 +127,12 @@ def _plot(rows: Sequence[Mapping[str, float]]) -> str:
 
     figure = Figure(figsize=(6, 2.6), dpi=90, layout="constrained")
     axes = figure.subplots(1, 2)
+    kept = [row["epoch"] for row in rows if row.get("best") == 1]
     for axis, column, title in zip(axes, ("loss", "val_p1"), ("training loss", "P@1 on validation"), strict=True):
         at = [row.get("epoch", number) for number, row in enumerate(rows, 1) if column in row]
         axis.plot(at, [row[column] for row in rows if column in row], marker=".", color="#4f43dd")
+        for epoch in kept:
+            axis.axvline(epoch, linestyle=":", color="#888888")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=7)

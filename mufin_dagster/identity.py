@@ -19,7 +19,7 @@ TAG = "mufin/identity"
 def identity(stage: Stage, stages: Sequence[Stage], locked: Mapping[str, Locked]) -> str | None:
     """Of a stage's last result: a hash over it and all it is made from; None where one of them is not recorded.
 
-    Kept weights are of some earlier training, so they count by their bytes.
+    What was kept is of some earlier training, so they count by their bytes.
     """
     by_key = {one.key: one for one in stages}
     told: dict[str, object] = {}

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import Workspace, write_text
 from mufin_model.config import read
 from mufin_model.errors import MufinError, SettingError
 
@@ -50,9 +50,7 @@ def write(workspace: Workspace, home: Path, environment: Mapping[str, str]) -> N
     told = HEADER + yaml.safe_dump(configuration(workspace, environment), sort_keys=False)
     target = home / "dagster.yaml"
     if not target.is_file() or target.read_text() != told:
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
-        aside.write_text(told)
-        os.replace(aside, target)
+        write_text(target, told)
 
 
 def with_driver(environment: MutableMapping[str, str]) -> None:

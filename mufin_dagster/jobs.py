@@ -1,7 +1,7 @@
-"""The two jobs: `retrain` trains anew, `refresh` keeps the weights and gives what is new its vectors and predictions.
+"""The jobs: `materialize` makes what is stale, `retrain` learns anew what a refresh kept, `refresh` keeps the weights.
 
-They differ in four settings alone, written to params.yaml as any override is: what DVC records of a result is then
-true, and a retraining after a refresh finds its stages changed.
+The mode is in the run's config, a word for each stage that learns (mufin_model/run_mode.py). It is no setting: after a
+refresh DVC finds nothing changed, and a retraining finds which artefacts keep what was learnt before.
 """
 
 from __future__ import annotations
@@ -13,55 +13,53 @@ import dagster as dg
 
 from mufin_dagster import pipeline
 from mufin_dagster.pipeline import Stage
-from mufin_model.artefacts import Workspace
+from mufin_model.artefacts import NOUNS, Workspace
+from mufin_model.config import KEEPS
+from mufin_model.run_mode import REFRESH, RETRAIN
 
-KEPT = {
-    "raw_descriptors": "ingest.keep_split",
-    "encoder_embeddings": "encode.keep_weights",
-    "pretrained_model": "pretrain.keep_weights",
-    "finetuned_classifiers": "finetune.keep_weights",
-}
-"""Noun to the setting that keeps what was learnt."""
+MATERIALIZE = "materialize"
+"""The job of the command and, without a name, of the button: what is stale is made anew, with no mode."""
 
-RETRAIN, REFRESH = "retrain", "refresh"
+KEPT = tuple(NOUNS[verb] for verb in KEEPS)
+"""Nouns of the stages that learn."""
 
 
 def jobs(stages: Sequence[Stage]) -> dict[str, dg.UnresolvedAssetJobDefinition]:
-    """Both jobs, by name; each over all datasets, of which a run may take a part.
+    """The jobs, by name; each over all datasets, of which a run may take a part.
 
-    Their settings are the default config, so that a run launched in the UI is what the job's name says.
+    The mode is their default config, so that a run launched in the UI is what the job's name says.
     """
     told = {
-        RETRAIN: "Train every dataset anew, with its checks; what DVC finds up to date is passed over.",
+        MATERIALIZE: "What DVC finds changed is made anew, with its checks; what is up to date is passed over.",
+        RETRAIN: "The same, and what a refresh kept is trained anew.",
         REFRESH: "New items and labels encoded, indexed and scored with the weights there are; no training.",
     }
     return {
         name: dg.define_asset_job(
-            name, selection=dg.AssetSelection.all(), description=text, config=run_config(stages, name)
+            name,
+            selection=dg.AssetSelection.all(),
+            description=text,
+            config=None if name == MATERIALIZE else run_config(stages, name),
         )
         for name, text in told.items()
     }
 
 
-def overrides(job: str) -> list[str]:
-    """The settings that make a run this job."""
-    return [f"{setting}={str(job == REFRESH).lower()}" for setting in KEPT.values()]
-
-
 def run_config(stages: Sequence[Stage], job: str) -> dict[str, Any]:
     """The run's config: each stage that learns is told whether to keep what it learnt."""
-    told = dict(zip(KEPT, overrides(job), strict=True))
     ops = {
-        dg.AssetKey(list(stage.key)).to_python_identifier(): {"config": {"settings": [told[stage.noun]]}}
+        dg.AssetKey(list(stage.key)).to_python_identifier(): {"config": {"mode": job}}
         for stage in stages
         if stage.noun in KEPT
     }
     return {"ops": ops}
 
 
-def trained(workspace: Workspace, dataset: str) -> bool:
-    """Whether there are weights to keep."""
-    return all(workspace.path(dataset, noun).is_dir() for noun in KEPT)
+def mode_of(workspace: Workspace, stages: Sequence[Stage], dataset: str, job: str) -> str:
+    """The job as it applies to a dataset: a refresh where nothing was trained yet is a training."""
+    learning = [stage.noun for stage in stages if stage.dataset == dataset and stage.noun in KEPT]
+    trained = all(workspace.path(dataset, noun).is_dir() for noun in learning)
+    return job if trained else RETRAIN
 
 
 def request(
@@ -74,7 +72,7 @@ def request(
     from mufin_dagster.run_tags import JOB, tags
 
     own = [stage for stage in stages if stage.dataset == dataset]
-    chosen = job if trained(workspace, dataset) or not any(s.noun in KEPT for s in own) else RETRAIN
+    chosen = mode_of(workspace, stages, dataset, job)
     return dg.RunRequest(
         run_key=run_key,
         job_name=chosen,

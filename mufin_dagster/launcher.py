@@ -23,6 +23,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from mufin_dagster.home import LAUNCH
+from mufin_model import owners
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -96,7 +97,7 @@ def _hold(instance: dg.DagsterInstance, run_id: str) -> None:
         run = instance.get_run_by_id(other.name)
         if run is None or run.is_finished:
             other.unlink(missing_ok=True)
-    aside = path.with_name(f".{run_id}.{os.getpid()}")
+    aside = path.with_name(f".{run_id}.{owners.token()}")
     file = aside.open("w")
     fcntl.flock(file, fcntl.LOCK_EX)
     os.replace(aside, path)  # never there without its lock

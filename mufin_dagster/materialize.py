@@ -54,6 +54,7 @@ def materialize(
     nouns: Sequence[str],
     overrides: Sequence[str] = (),
     force: bool = False,
+    mode: str = "",
 ) -> bool:
     """Materialize stages and show how it goes.
 
@@ -63,6 +64,7 @@ def materialize(
         nouns: stages, by noun or verb; all where empty.
         overrides: `stage.key=value`, kept in params.yaml for these datasets.
         force: run although DVC finds nothing changed.
+        mode: refresh, retrain, or empty (mufin_model/run_mode.py).
 
     Returns:
         Whether every stage and every critical check passed.
@@ -79,7 +81,7 @@ def materialize(
         params.override(workspace, dataset, overrides)
     chosen = select(pipeline.load(workspace.root), names, nouns)
     rows = {stage.key: Row("/".join(stage.key)) for stage in chosen}
-    return _run(workspace, rows, force, Console())
+    return _run(workspace, rows, force, mode, Console())
 
 
 def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str]) -> list[Stage]:
@@ -98,12 +100,12 @@ def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str
     return [stage for stage in stages if stage.dataset in datasets and (not wanted or stage.noun in wanted)]
 
 
-def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, console: Console) -> bool:
+def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, mode: str, console: Console) -> bool:
     from dagster import DagsterInstance
 
     env = home.enter(workspace)
     launch = uuid.uuid4().hex[:12]
-    told = json.dumps({"launch": launch, "assets": ["/".join(key) for key in rows], "force": force})
+    told = json.dumps({"launch": launch, "assets": ["/".join(key) for key in rows], "force": force, "mode": mode})
     log = Path(env["DAGSTER_HOME"]) / "launches" / f"{launch}.log"
     log.parent.mkdir(exist_ok=True)
     with DagsterInstance.get() as instance, log.open("w") as output:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mufin_dagster.versioning import exclusive
-from mufin_model.artefacts import Workspace
-from mufin_model.config import STAGES, load, parse_override
+from mufin_model.artefacts import Workspace, write_text
+from mufin_model.config import KEEPS, STAGES, load, parse_override
+from mufin_model.errors import SettingError
 
 
 def override(workspace: Workspace, dataset: str, overrides: Sequence[str]) -> bool:
     """Write overrides into the dataset's own section, as `dvc exp run -S` would; the run then is what DVC records.
-
-    `seed` has no section of a dataset, so it is written for all of them.
 
     Args:
         workspace: the project.
@@ -36,10 +34,15 @@ def override(workspace: Workspace, dataset: str, overrides: Sequence[str]) -> bo
         return False
     with edit(workspace.params) as document:
         for keys, value in _expanded(document, overrides):
+            own = section(section(document, "per_dataset"), dataset)
             if keys[0] not in STAGES:
-                document[keys[0]] = value
+                own[keys[0]] = value
                 continue
-            target = section(section(section(document, "per_dataset"), dataset), keys[0])
+            if KEEPS.get(keys[0]) == keys[-1]:
+                raise SettingError(
+                    f"{'.'.join(keys)} belongs to a run, not to the settings", mend=f"mufin refresh -d {dataset}"
+                )
+            target = section(own, keys[0])
             target.update(value if len(keys) == 1 else {".".join(keys[1:]): _flow(value)})
     return True
 
@@ -59,7 +62,7 @@ def register(workspace: Workspace, dataset: str) -> None:
     """Append a dataset, with an empty section for each stage."""
     with edit(workspace.params) as document:
         document["datasets"].append(dataset)
-        section(document, "per_dataset")[dataset] = {stage: _flow({}) for stage in STAGES}
+        section(document, "per_dataset")[dataset] = {"seed": None, **{stage: _flow({}) for stage in STAGES}}
 
 
 @contextmanager
@@ -71,14 +74,18 @@ def edit(path: Path) -> Iterator[Any]:
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), _null)
     with exclusive(path.parent, path.name):
         document = yaml.load(path.read_text())
         yield document
         text = io.StringIO()
         yaml.dump(document, text)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(text.getvalue())
-        os.replace(aside, path)
+        write_text(path, text.getvalue())
+
+
+def _null(representer: Any, _: None) -> Any:
+    """`null` and not an empty place: so the project's own file has it."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def section(parent: MutableMapping[str, Any], key: str) -> MutableMapping[str, Any]:

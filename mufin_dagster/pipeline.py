@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mufin_model import run_mode
 from mufin_model.artefacts import CATALOG
 from mufin_model.config import read
 from mufin_model.errors import SettingError
@@ -75,7 +76,7 @@ class Locked:
     fingerprint: dict[str, Any]
     """Code, libraries and weights that it was made with."""
     kept: bool
-    """Whether it went on from its own earlier result (`keep_weights`, `keep_split`)."""
+    """Whether it keeps what was learnt before, as the artefact that lies there says (mufin_model/run_mode.py)."""
 
 
 def load(root: Path) -> tuple[Stage, ...]:
@@ -113,7 +114,7 @@ def read_lock(root: Path, stages: Sequence[Stage]) -> dict[str, Locked]:
     """Address to what DVC recorded, of the stages that have run."""
     path = root / "dvc.lock"
     entries = (_settled(path).get("stages") or {}) if path.is_file() else {}
-    return {stage.address: _locked(stage, entries[stage.address]) for stage in stages if stage.address in entries}
+    return {stage.address: _locked(stage, entries[stage.address], root) for stage in stages if stage.address in entries}
 
 
 def catalog_version(root: Path, dataset: str) -> str | None:
@@ -173,7 +174,7 @@ def _stage(stage: Any, settings: Mapping[str, Any], root: Path) -> Stage:
     asked = keys.pop(record.FILE, [])
     params = [key for names in keys.values() for key in names]
     cmd = stage.cmd if isinstance(stage.cmd, str) else " && ".join(stage.cmd)
-    values = {key: _value(settings, key) for key in params}
+    values = {key: value_at(settings, key) for key in params}
     fingerprint = (record.recorded(root, *asked[0].split(".")) or {}) if asked else {}
     return Stage(
         noun=noun,
@@ -192,7 +193,7 @@ def _stage(stage: Any, settings: Mapping[str, Any], root: Path) -> Stage:
     )
 
 
-def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
+def _locked(stage: Stage, entry: Mapping[str, Any], root: Path) -> Locked:
     deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
     outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}
     files = dict(entry.get("params", {}))
@@ -206,16 +207,8 @@ def _locked(stage: Stage, entry: Mapping[str, Any]) -> Locked:
         deps={path: md5 for path, md5 in deps.items() if path in stage.deps},
         outs=outs,
         fingerprint=fingerprint,
-        kept=_kept(params),
+        kept=any(run_mode.kept(root / path) for path in stage.outs),
     )
-
-
-def _kept(params: Mapping[str, Any]) -> bool:
-    """Of the settings as recorded; the dataset's own section wins."""
-    merged: dict[str, Any] = {}
-    for key in sorted(params, key=lambda key: key.startswith("per_dataset.")):
-        merged |= params[key] if isinstance(params[key], Mapping) else {}
-    return any(merged.get(name) is True for name in ("keep_weights", "keep_split"))
 
 
 def _code_version(cmd: str, params: Mapping[str, Any], code: Mapping[str, str], fingerprint: Mapping[str, Any]) -> str:
@@ -232,7 +225,12 @@ def _hash(dep: Any) -> str:
     return str(dep.get_hash().value) if dep.exists else "missing"
 
 
-def _value(settings: Mapping[str, Any], key: str) -> Any:
+def value_at(settings: Mapping[str, Any], key: str) -> Any:
+    """A setting by its dotted key.
+
+    Raises:
+        SettingError: there is none.
+    """
     value: Any = settings
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:

@@ -14,10 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mufin_dagster import memory
+from mufin_dagster.memory import Memory
+
 FLUSH_SECONDS = 0.5
 """Lines that come within this time are forwarded as one message, so that a burst does not flood the event log."""
 GRACE_SECONDS = 5.0
 """Between SIGTERM, upon which a stage tidies up, and SIGKILL."""
+MAY_PASS = 75
+"""Exit code of a typed error that may pass (mufin_model/cli.py)."""
 TAIL = 60
 """Lines kept to explain a failure."""
 
@@ -26,12 +31,14 @@ TAIL = 60
 class Ended:
     """How a command ended.
 
-    `tail` holds the last lines it wrote; `error` the user's mistake that it told, where its exit code is 2.
+    `tail` holds the last lines it wrote; `error` the typed error that it told,
+    where its exit code is 2, or 75 for one that may pass; `memory` whose memory ran out, where that ended it.
     """
 
     code: int
     tail: str
     error: str | None
+    memory: Memory | None = None
 
 
 def run(cmd: str, *, cwd: Path, env: Mapping[str, str], forward: Callable[[str], None]) -> Ended:
@@ -56,6 +63,7 @@ def run(cmd: str, *, cwd: Path, env: Mapping[str, str], forward: Callable[[str],
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    before = memory.kills()
     tail: deque[str] = deque(maxlen=TAIL)
     try:
         with _guard(child):
@@ -65,7 +73,8 @@ def run(cmd: str, *, cwd: Path, env: Mapping[str, str], forward: Callable[[str],
         _end(child)
         raise
     text = "\n".join(tail)
-    return Ended(code, text, _mistake(tail) if code == 2 else None)
+    typed = _mistake(tail) if code in (2, MAY_PASS) else None
+    return Ended(code, text, typed, None if typed else memory.ran_out(code, text, before))
 
 
 @contextmanager

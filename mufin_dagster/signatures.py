@@ -15,8 +15,11 @@ from mufin_dagster.identity import TAG
 from mufin_dagster.pipeline import Stage
 from mufin_dagster.settings import Automation
 from mufin_model.artefacts import Workspace, read_json
+from mufin_model.evaluation.buckets import enough
 
 REPORT, PREDICTIONS = "eval_report", "predictions"
+FEW_ITEMS = 100
+"""Test items below which loading takes most of the time of `predict`."""
 RUNS = 20
 """Earlier reports that are looked through for one of the same identity."""
 
@@ -70,13 +73,16 @@ def tail(buckets: Mapping[str, Mapping[str, float]], threshold: float) -> Findin
     """Judge the buckets of metrics.json, the rarest labels first.
 
     Args:
-        buckets: name to `{"recall_10": ...}`, in any order; names are ranges of training items, as in 1-2 and >50.
+        buckets: name to `{"recall_10": ..., "links": ...}`, in any order; names are ranges of training items, as in
+            1-2 and >50. Buckets of too few true links are left out.
         threshold: share of the best bucket's recall that the rarest must reach.
     """
-    ordered = sorted(buckets, key=_lowest)
+    ordered = sorted((name for name in buckets if enough(buckets[name])), key=_lowest)
     recalls = [float(buckets[name]["recall_10"]) for name in ordered]
     if len(recalls) < 2 or not max(recalls):
-        return True, "there are not two frequency buckets to compare", {"buckets": len(recalls)}
+        few = {name: int(buckets[name]["links"]) for name in buckets if name not in ordered}
+        why = f"; too few true links to tell: {', '.join(f'{name} ({n})' for name, n in few.items())}" if few else ""
+        return True, f"there are not two frequency buckets to compare{why}", {"buckets": len(recalls)}
     share = recalls[0] / max(recalls)
     told = f"labels of {ordered[0]} training items are found {share:.0%} as often as the best bucket's"
     figures = {"tail_share": share, "tail_recall_10": recalls[0], "best_recall_10": max(recalls)}
@@ -96,6 +102,9 @@ def _speed(workspace: Workspace, dataset: str, settings: Automation) -> Callable
         seconds = workspace.seconds(dataset).get(PREDICTIONS)
         if seconds is None or not items:
             return True, "predict has not run on this machine", {"test_items": items}
+        if items < FEW_ITEMS:
+            told = f"cannot tell from {items:,} test items in {seconds:.1f} s: most of it is loading"
+            return True, told, {"test_items": items}
         milliseconds = 1000 * seconds / items
         told = f"{milliseconds:.1f} ms a test item, {items:,} in {seconds:.1f} s"
         passed = milliseconds <= settings.slow_inference

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from mufin_model import owners
 from mufin_model.artefacts import disk, swap
 from mufin_model.errors import ArtefactError, SettingError
 
@@ -74,7 +75,7 @@ class Store:
         """
         listing = self._listing(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.parent / f".{path.name}.{os.getpid()}"
+        aside = path.parent / f".{path.name}.{owners.token()}"
         wanted = {name: found for name, (found, _) in listing["files"].items()}
         present = {name: digest_of(file) for name, file in _files(path)} if path.exists() else {}
         if path.exists() and listing["folder"] == path.is_dir() and present == wanted:
@@ -148,9 +149,10 @@ class Store:
         kept = self._cache / digest[:2] / digest if self._cache else None
         for source in (had, kept):
             if source and source.is_file():
-                _link(source, target)
-                os.utime(source)
-                return
+                with suppress(FileNotFoundError):  # another step pruned the cache meanwhile
+                    _link(source, target)
+                    os.utime(source)
+                    return
         path = self._object(digest)
         try:
             self._fs.get_file(path, str(target))
@@ -208,10 +210,15 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _missing(path: str) -> ArtefactError:
-    return ArtefactError("what was sent is not there", where=path, mend="materialize it again: it is sent anew")
+    return ArtefactError(
+        "what was sent is not there", where=path, mend="materialize it again: it is sent anew", may_pass=True
+    )
 
 
 def _damaged(path: str) -> ArtefactError:
     return ArtefactError(
-        "the content is not what its name says", where=path, mend="remove this object and materialize again"
+        "the content is not what its name says",
+        where=path,
+        mend="remove this object and materialize again",
+        may_pass=True,  # it may have been broken on the way
     )

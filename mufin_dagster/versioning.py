@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from mufin_dagster import tool_faults
 from mufin_model import artefacts
-from mufin_model.artefacts import CATALOG, Workspace, full
+from mufin_model.artefacts import CATALOG, Workspace, full, write_text
 from mufin_model.errors import DiskError, MufinError
 
 IN_STAGE = "DVC_STAGE"
@@ -56,7 +57,7 @@ def dvc(root: Path, *arguments: str) -> str:
     """Run `dvc ARGUMENTS` in the project and return what it prints.
 
     Raises:
-        VersioningError: it failed; the text is DVC's own.
+        VersioningError: it failed.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
@@ -64,6 +65,7 @@ def dvc(root: Path, *arguments: str) -> str:
         env=environment(root),
         capture_output=True,
         text=True,
+        errors="replace",
     )
     # DVC ends with 0 where it could not copy files into its cache, and only says so.
     if done.returncode or "ERROR: failed to transfer" in done.stderr:
@@ -72,14 +74,13 @@ def dvc(root: Path, *arguments: str) -> str:
             raise DiskError(
                 f"no room for what dvc {arguments[0]} writes; the version recorded last is untouched",
                 where=str(root / ".dvc" / "cache"),
-                rows=told.splitlines()[-2:],
                 mend="free space and run the same command again; `dvc gc -w` removes versions no commit needs",
             )
+        found = tool_faults.cause(root, told)
         raise VersioningError(
-            f"dvc {arguments[0]} failed",
+            f"dvc {arguments[0]} failed" + (f": {found.what}" if found else ""),
             where=f"dvc {' '.join(arguments)}",
-            rows=told.splitlines()[-5:],
-            mend="run the same command in a shell to see all of it",
+            mend=found.hint if found else "run that command in a shell: it says why",
         )
     return done.stdout
 
@@ -100,21 +101,46 @@ def record(workspace: Workspace, dataset: str, noun: str) -> None:
 
 
 def commit(root: Path, target: str, pointer: Path) -> None:
-    """`dvc commit -f`; where it fails, the pointer stays as it was, for what it points to is not in the cache.
+    """`dvc commit -f`; where it fails, the target's entry stays as it was, for what it points to is not in the cache.
+
+    Entries of others stay as they are: another process may have recorded one meanwhile.
 
     Raises:
         VersioningError: DVC refused it.
         DiskError: there is no room in the cache.
     """
-    before = pointer.read_bytes() if pointer.is_file() else None
-    try:
-        dvc(root, "commit", "-f", target)
-    except MufinError:
-        if before is not None:
-            pointer.write_bytes(before)
-        else:
+    with exclusive(root, "record"):
+        before = pointer.read_text() if pointer.is_file() else None
+        try:
+            dvc(root, "commit", "-f", target)
+        except MufinError:
+            _put_back(pointer, target, before)
+            raise
+
+
+def _put_back(pointer: Path, target: str, before: str | None) -> None:
+    """The target's entry as it was; dvc.lock holds others beside it, a catalogue's pointer is one as a whole."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml
+
+    if pointer.suffix != ".lock":
+        if before is None:
             pointer.unlink(missing_ok=True)
-        raise
+        else:
+            write_text(pointer, before)
+        return
+    now = parse_yaml(pointer.read_text(), pointer) if pointer.is_file() else {}
+    stages = now.get("stages") or {}
+    old = (parse_yaml(before, pointer).get("stages") or {}) if before else {}
+    if stages.get(target) == old.get(target):
+        return
+    if target in old:
+        stages[target] = old[target]
+    else:
+        del stages[target]
+    if stages:
+        write_text(pointer, dumps_yaml(now))
+    else:
+        pointer.unlink()
 
 
 def record_catalog(workspace: Workspace, dataset: str) -> None:

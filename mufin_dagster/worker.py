@@ -103,7 +103,7 @@ class Runner:
         try:
             self._outcome = run(task, self._lines.put)
         except MufinError as error:
-            self._outcome = Outcome(Ended(2, str(error), str(error)))
+            self._outcome = Outcome(Ended(process.MAY_PASS if error.may_pass else 2, str(error), str(error)))
         except Exception as error:  # whatever a store or disk raises; the step decides whether it may pass
             self._outcome = Outcome(Ended(1, f"{type(error).__name__}: {error}", None))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ def read_sparse(path: Path) -> csr_matrix:
         matrix = csr_matrix(load_npz(path))
         matrix.check_format(full_check=True)
     except Exception as error:  # a damaged archive or header raises anything
-        raise ArtefactError(f"the matrix does not load: {error}", where=str(path), mend=MEND) from error
+        raise ArtefactError(f"the matrix does not load: {in_words(error)}", where=str(path), mend=MEND) from error
     return matrix
 
 
@@ -73,7 +73,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # SafetensorError and whatever else damaged bytes lead to
-        raise ArtefactError(f"the tensors do not load: {error}", where=str(path), mend=MEND) from error
+        raise ArtefactError(f"the tensors do not load: {in_words(error)}", where=str(path), mend=MEND) from error
 
 
 def fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -101,7 +101,7 @@ def read_model(module: torch.nn.Module, path: Path) -> None:
     except RuntimeError as error:
         raise _misfit(error, path) from error
     except Exception as error:
-        raise ArtefactError(f"the tensors do not load: {error}", where=str(path), mend=MEND) from error
+        raise ArtefactError(f"the tensors do not load: {in_words(error)}", where=str(path), mend=MEND) from error
 
 
 def _misfit(error: RuntimeError, path: Path) -> ArtefactError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -18,11 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mufin_model.errors import ArtefactError, DiskError, MufinError
+from mufin_model import owners
+from mufin_model.errors import SYSTEM, ArtefactError, DiskError, MufinError, in_words
 from mufin_model.progress import say
 
 CATALOG = "catalog"
 """The folder of a dataset that its owner writes, in the generic catalogue format."""
+
+PARAMS = "MUFIN_PARAMS"
+"""Environment variable: a run's own copy of params.yaml, relative to the project."""
 
 NOUNS: dict[str, str] = {
     "ingest": "raw_descriptors",
@@ -65,7 +70,8 @@ class Workspace:
 
     @property
     def params(self) -> Path:
-        return self.root / "params.yaml"
+        """params.yaml, or within a run the settings as the run found them (the variable PARAMS)."""
+        return self.root / os.environ.get(PARAMS, "params.yaml")
 
     def dataset(self, dataset: str) -> Path:
         return self.root / "data" / dataset
@@ -156,21 +162,26 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def aside(parent: Path, name: str) -> Iterator[Path]:
-    """An empty folder `.<name>.<pid>` to fill and move away; what is left in it at the end goes.
+    """An empty folder `.<name>.<token>` to fill and move away; what is left in it at the end goes.
 
-    What a dead process left under such a name goes first.
+    So does what dead processes left under such a name.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f".{name}.*"):
-        if not _alive(int(left.suffix[1:])):
-            shutil.rmtree(left, ignore_errors=True)  # another process may tidy up as well
-    folder = parent / f".{name}.{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = parent / f".{name}.{owners.token()}"
     folder.mkdir()
     try:
-        yield folder
+        tidy(parent, f".{name}.", folder.stat().st_mtime)
+        with owners.touched(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tidy(parent: Path, prefix: str, now: float) -> None:
+    """Remove what nobody writes any more of `<prefix><token>`; `now` as in `owners.abandoned`."""
+    for left in parent.glob(f"{glob.escape(prefix)}*"):
+        if owners.abandoned(left, now):
+            shutil.rmtree(left, ignore_errors=True)  # another process may tidy up as well
 
 
 @contextmanager
@@ -191,7 +202,7 @@ def disk(target: Path) -> Iterator[None]:
         raise DiskError(
             f"no room to write {target.name}: {kept}",
             where=str(target),
-            rows=[str(error)],
+            rows=[f"{name}: {SYSTEM[errno.ENOSPC]}"] if (name := getattr(error, "filename", None)) else [],
             mend="free space, or raise the quota, and run the same command again",
         ) from error
 
@@ -211,10 +222,21 @@ def full(error: BaseException | None) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys (equal values give equal bytes), aside first."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    os.replace(aside, path)
+    """Write JSON with sorted keys: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole, beside it and then by one rename: whoever is killed meanwhile, the earlier one stays."""
+    beside = path.with_name(f".{path.name}.{owners.token()}")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that goes down may have the name and not the bytes
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 class _Told(dict[str, Any]):
@@ -238,17 +260,9 @@ def read_json(path: Path) -> Any:
         content = json.loads(path.read_text())
         return _Told(content, path) if isinstance(content, dict) else content
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"cannot read it: {error}", where=str(path), mend="run its stage again") from error
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
+        raise ArtefactError(
+            f"cannot read it: {in_words(error)}", where=str(path), mend="run its stage again"
+        ) from error
 
 
 def swap(aside: Path, final: Path) -> None:

@@ -5,6 +5,7 @@ python -m mufin_model.cli pretrain --dataset demo -S pretrain.epochs=3
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
@@ -13,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mufin_model.artefacts import NOUNS, Workspace
-from mufin_model.errors import MufinError
+from mufin_model.artefacts import NOUNS, Workspace, full
+from mufin_model.errors import AccessError, DiskError, MufinError, of_system
 from mufin_model.progress import main_rank
 from mufin_model.release import commands
 from mufin_model.stages import LIBRARY
@@ -33,11 +35,25 @@ app = typer.Typer(
     help="Multi-modal extreme classification: each stage is one verb.",
 )
 
+HINTS: dict[int, str] = {
+    errno.EACCES: "give this user the right to read and write it: ls -l shows whose it is",
+    errno.EPERM: "give this user the right to read and write it: ls -l shows whose it is",
+    errno.EROFS: "work in a folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "give it a shorter name, or move the project to a shorter path",
+    errno.ENOENT: "put it back, or run inside the project",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.EADDRINUSE: "choose another port: --port",
+}
+"""What to do where the system refuses something, by the error's number."""
+
 RELEASED = "What was released"
 """Heading of the commands about releases."""
 
 ON_ALL_RANKS = ("pretrain", "finetune")
 """Verbs that share their work where torchrun or accelerate starts several processes; others run on the first alone."""
+
+MAY_PASS = 75
+"""Exit code of a failure that may be gone when the same is tried again: EX_TEMPFAIL of sysexits.h."""
 
 Dataset = Annotated[str, typer.Option("--dataset", "-d", help="A name under `datasets` in params.yaml.")]
 Overrides = Annotated[
@@ -46,9 +62,20 @@ Overrides = Annotated[
 
 
 def mend(error: MufinError) -> NoReturn:
-    """Show a user's mistake and leave with exit code 2."""
+    """Show a user's mistake and leave with exit code 2, or 75 where the same may succeed in a moment."""
     print(error, file=sys.stderr, flush=True)
-    raise typer.Exit(2)
+    raise typer.Exit(MAY_PASS if error.may_pass else 2)
+
+
+def refused_by_system(error: OSError) -> MufinError:
+    """What the operating system refused, as an error that says what to do."""
+    where = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    if full(error):
+        hint = "free space, or raise the quota, and run the same command again"
+        return DiskError(of_system(error), where=where, mend=hint)
+    return AccessError(
+        of_system(error), where=where, mend=HINTS.get(error.errno or 0, "look at this path, and run again")
+    )
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +87,10 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except MufinError as error:
             mend(error)
+        except OSError as error:
+            if not error.errno or isinstance(error, BrokenPipeError):
+                raise
+            mend(refused_by_system(error))
 
     return run
 
@@ -70,7 +101,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
     Raises:
         LibraryError: another library runs than the one that is recorded, or it changed meanwhile.
     """
-    from mufin_model import config
+    from mufin_model import config, run_mode
     from mufin_model.fingerprint import record
 
     if verb in ON_ALL_RANKS and launch.several():
@@ -80,6 +111,7 @@ def run_stage(verb: str, dataset: str, overrides: list[str] | None = None) -> No
         return
     workspace = Workspace.find()
     settings = config.load(workspace.params, dataset, overrides or [])
+    settings = run_mode.applied(settings, verb, workspace.path(dataset, NOUNS[verb]))
     asked = record.begin(workspace.root, dataset, verb) if main_rank() else {}
     os.chdir(workspace.root)  # paths in settings are relative to it, wherever one types the command
     # SIGTERM unwinds like Ctrl-C, so that temporary folders go and the earlier artefact stays.
@@ -140,6 +172,23 @@ def fingerprint() -> None:
     root = Workspace.find().root
     record.check(root)
     record.refresh(root)
+
+
+@app.command("fetch-images")
+@guarded
+def fetch_images(
+    folder: Annotated[Path, typer.Argument(help="A catalogue whose image_paths are URLs; left as it is.")],
+    new: Annotated[Path, typer.Argument(help="The folder to write it to, with its pictures.")],
+    megabytes: Annotated[float, typer.Option(help="Of one picture at most.")] = 20.0,
+    total: Annotated[float, typer.Option(help="Gigabytes of all at most.")] = 50.0,
+    seconds: Annotated[float, typer.Option(help="Without a byte, before a picture is given up.")] = 20.0,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Connections.")] = 8,
+) -> None:
+    """Download the pictures of a catalogue whose image paths are URLs."""
+    from mufin_model.catalog.fetch_images import Limits
+    from mufin_model.catalog.fetch_images import fetch_images as fetch
+
+    fetch(folder, new, Limits(megabytes, total, seconds, at_once))
 
 
 for _command in (commands.releases, commands.serve):

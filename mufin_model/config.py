@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mufin_model.errors import DatasetError, SettingError
+from mufin_model.setting_words import value_words, yaml_words
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
@@ -34,7 +35,11 @@ class Ingest(Stage):
     image_size: Positive
     validation_fraction: Fraction
     bad_images: Literal["refuse", "drop"]
-    keep_split: bool
+    max_dropped: Fraction
+    keep_links: dict[str, float | list[str]]
+    weight_column: str
+    ignore_columns: list[str]
+    keep_split: bool = False
 
 
 class Encode(Stage):
@@ -49,7 +54,7 @@ class Encode(Stage):
     text_start: Literal["random", "lsa"]
     max_tokens: Positive
     batch_size: Positive
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Pretrain(Stage):
@@ -76,6 +81,7 @@ class Pretrain(Stage):
     neighbour_temperature: Rate
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(gt=1)]
     images_per_bag: Positive
     lr: Rate
@@ -87,7 +93,7 @@ class Pretrain(Stage):
     cluster_leaf: Positive
     mixed_precision: Precision
     compile: bool
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Index(Stage):
@@ -109,6 +115,7 @@ class Finetune(Stage):
     classifiers: bool
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
     batch_size: Positive
     positives: Positive
     negatives: Positive
@@ -124,7 +131,7 @@ class Finetune(Stage):
     reranked: Positive
     reranker_networks: Positive
     reranker_epochs: Positive
-    keep_weights: bool
+    keep_weights: bool = False
 
 
 class Predict(Stage):
@@ -142,6 +149,7 @@ class Evaluate(Stage):
     propensity_a: Rate
     propensity_b: Rate
     gallery: Positive
+    gate_share: Fraction
 
 
 class Release(Stage):
@@ -177,11 +185,19 @@ class Settings(BaseModel):
     release: Release
 
 
+KEEPS: dict[str, str] = {
+    "ingest": "keep_split",
+    "encode": "keep_weights",
+    "pretrain": "keep_weights",
+    "finetune": "keep_weights",
+}
+"""Stages that learn, and the field that keeps what they learnt. A run's mode sets it (run_mode.py), no file."""
+
 STAGES: tuple[str, ...] = tuple(name for name in Settings.model_fields if name != "seed")
 """The verbs that have a section in params.yaml, in order."""
 
 
-def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
+def load(path: Path, dataset: str, overrides: Sequence[str] = (), *, new: bool = False) -> Settings:
     """Read params.yaml for one dataset.
 
     Args:
@@ -189,6 +205,7 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
         dataset: one of its `datasets`.
         overrides: strings `stage.key=value` (or `seed=value`), the value written as in YAML; `preset=name`
             stands for all the settings under that name in `presets`.
+        new: the dataset need not be registered yet.
 
     Raises:
         SettingError: a key is unknown (the nearest match is named), a value is out of range or not YAML.
@@ -200,14 +217,26 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = ()) -> Settings:
     presets = raw.pop("presets", None) or {}
     for name in ("automation", "execution"):  # no stage's affair (mufin_dagster)
         raw.pop(name, None)
-    if dataset not in known:
+    if dataset not in known and not new:
         raise DatasetError(
             f"no dataset named {dataset!r}",
             where=f"{path}, key datasets",
             rows=list(known),
             mend=_nearest(dataset, known) or "mufin add NAME PATH registers one",
         )
-    _merge(raw, per_dataset.get(dataset) or {}, f"{path}, key per_dataset.{dataset}")
+    own = dict(per_dataset.get(dataset) or {})
+    if (seed := own.pop("seed", None)) is not None:
+        raw["seed"] = seed
+    _merge(raw, own, f"{path}, key per_dataset.{dataset}")
+    for stage, field in KEEPS.items():
+        if (raw.get(stage) or {}).pop(field, False):
+            raise SettingError(
+                f"{stage}.{field} belongs to a run, not to the settings",
+                where=str(path),
+                mend=f"remove it; `mufin refresh -d {dataset}` keeps what was learnt, for that run",
+            )
+        if stage in raw:
+            raw[stage][field] = False
     for override in overrides:
         key, _, name = override.partition("=")
         if key == "preset":
@@ -227,8 +256,12 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         raw = yaml.load(path.read_text(), Loader=_Loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingError(f"cannot read the settings: {error}", where=str(path), mend="restore the file") from error
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise SettingError(
+            f"cannot read the settings: {yaml_words(error)}",
+            where=str(path),
+            mend="restore the file, or mend that line",
+        ) from error
     if not isinstance(raw, dict):
         raise SettingError("the settings are no mapping", where=str(path), mend="restore the file")
     return raw
@@ -280,7 +313,7 @@ def _validate(raw: dict[str, Any], where: str) -> Settings:
             model: Any = Settings.model_fields[str(section[0])].annotation if section else Settings
             raise _unknown(where, key, [".".join([*map(str, section), name]) for name in model.model_fields]) from error
         raise SettingError(
-            f"{key}: {first['msg']}",
+            f"{key}: {value_words(first)}",
             where=f"{where}, key {key}",
             rows=[f"got {first['input']!r}"] if first["type"] != "missing" else [],
             mend="params.yaml says each setting's range beside it",

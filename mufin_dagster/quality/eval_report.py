@@ -9,12 +9,15 @@ import polars as pl
 
 from mufin_dagster.quality.frames import Source, Table
 from mufin_model.artefacts import read_json
+from mufin_model.evaluation import floor
 
 NOUN = "eval_report"
 OURS, POPULARITY = "mufin", "popularity"
-NOT_METHODS = {"intervals", "buckets", "zero_shot", "outfits"}
-COUNTS = {"items", "labels"}
-"""Of `zero_shot`: no fractions."""
+NOT_METHODS = {"intervals", "buckets", "zero_shot", "outfits", "items", "card"}
+COUNTS = {"items", "labels", "links"}
+"""Of `zero_shot` and the buckets: no fractions."""
+FEW_ITEMS = 100
+"""Test items below which one of them moves a metric by more than the rules about the last release allow."""
 HEADLINE = "P@1"
 
 
@@ -24,9 +27,14 @@ def metrics(source: Source) -> pl.DataFrame:
     groups: dict[str, dict[str, Any]] = {name: told[name] for name in told if name not in NOT_METHODS}
     for method, buckets in told.get("buckets", {}).items():
         groups |= {f"{method}, labels of {bucket} items": figures for bucket, figures in buckets.items()}
-    groups["zero_shot"] = {name: value for name, value in told.get("zero_shot", {}).items() if name not in COUNTS}
+    groups["zero_shot"] = told.get("zero_shot", {})
     groups |= {f"outfits, {of}": told["outfits"][of] for of in told.get("outfits", {}) if of != "counts"}
-    rows = [(of, name, _number(value)) for of, figures in groups.items() for name, value in figures.items()]
+    rows = [
+        (of, name, _number(value))
+        for of, figures in groups.items()
+        for name, value in figures.items()
+        if name not in COUNTS
+    ]
     return pl.DataFrame(rows, {"of": pl.String, "metric": pl.String, "value": pl.Float64}, orient="row")
 
 
@@ -36,18 +44,32 @@ def methods(source: Source) -> pl.DataFrame:
 
 
 def against_popularity(source: Source) -> pl.DataFrame:
-    """One row a precision: metric, ours, popularity, ahead."""
+    """One row a precision: metric, ours, popularity, ahead. No row where too few test items tell."""
     told = _told(source)
-    ours, theirs = told.get(OURS, {}), told.get(POPULARITY, {})
+    few = told.get("items", floor.FEW_ITEMS) < floor.FEW_ITEMS
+    ours, theirs = told.get(OURS, {}), {} if few else told.get(POPULARITY, {})
     rows = [(name, *_pair(ours[name], theirs[name])) for name in ours if name in theirs and name.startswith("P@")]
     columns = {"metric": pl.String, "ours": pl.Float64, "popularity": pl.Float64}
     return pl.DataFrame(rows, columns, orient="row").with_columns(ahead=pl.col("ours") - pl.col("popularity"))
 
 
+def against_baselines(source: Source) -> pl.DataFrame:
+    """One row a baseline: baseline, ours, theirs, ahead, low, high (P@1; the difference and its 95 % interval). No row
+    where too few test items tell."""
+    rows = [
+        (one.name, *(_number(value) for value in (one.ours, one.theirs, one.difference, one.low, one.high)))
+        for one in floor.rivals(_told(source))
+    ]
+    figures = dict.fromkeys(("ours", "theirs", "ahead", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, {"baseline": pl.String, **figures}, orient="row")
+
+
 def against_release(source: Source) -> pl.DataFrame:
-    """One row a metric of the released model: metric, released, now, lost; no row where nothing was released."""
+    """One row a metric of the released model: metric, released, now, lost; no row where nothing was released, and
+    where too few test items tell."""
     path = source.released("manifest.json")
-    released = {} if path is None else read_json(path)["metrics"]
+    few = _told(source).get("items", FEW_ITEMS) < FEW_ITEMS
+    released = {} if path is None or few else read_json(path)["metrics"]
     ours = _told(source).get(OURS, {})
     rows = [(name, *_pair(released[name], ours[name])) for name in released if name in ours]
     columns = {"metric": pl.String, "released": pl.Float64, "now": pl.Float64}
@@ -63,6 +85,7 @@ TABLES: dict[str, Table] = {
     "metrics": metrics,
     "methods": methods,
     "against_popularity": against_popularity,
+    "against_baselines": against_baselines,
     "against_release": against_release,
     "headline_against_release": headline_against_release,
 }

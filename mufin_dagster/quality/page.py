@@ -5,7 +5,6 @@ For a person who must decide: the verdict first, then what to mend, then how the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import jinja2
 
 from mufin_dagster.quality.result import Expectation, Result, Suite
 from mufin_dagster.quality.rule import CRITICAL, WARNING, Severity
+from mufin_model.artefacts import write_text
 from mufin_model.evaluation import charts
 
 TEMPLATE = "report.html.j2"
@@ -34,11 +34,9 @@ ABOUT: Mapping[str, str] = {
 
 
 def write(result: Result, path: Path) -> None:
-    """Render a validation into a file, aside first."""
+    """Render a validation into a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(render(result), encoding="utf-8")
-    os.replace(aside, path)
+    write_text(path, render(result))
 
 
 def render(result: Result) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix, load_npz
 
-from mufin_dagster.quality import raw_descriptors
+from mufin_dagster.quality import evidence, raw_descriptors
 from mufin_dagster.quality.frames import Source, Table
 
 NOUN = "predictions"
@@ -61,7 +61,8 @@ def items(source: Source) -> pl.DataFrame:
 
 
 def first_labels(source: Source) -> pl.DataFrame:
-    """One row a label that is some test item's best: row, id, items, share (of the test items)."""
+    """One row a label that is some test item's best: row, id, items, share (of the test items), surely (what of this
+    share is more than chance)."""
     catalog, scores = raw_descriptors.catalog(source), _scores(source, FUSED)
     of, labels = _pairs(scores)
     real = (labels >= 0) & (labels < catalog.n_seen)
@@ -74,7 +75,9 @@ def first_labels(source: Source) -> pl.DataFrame:
         .sort("items", "row", descending=[True, False])
     )
     return best.with_columns(
-        id=catalog.labels["id"].gather(best["row"]), share=pl.col("items") / max(1, scores.shape[0])
+        id=catalog.labels["id"].gather(best["row"]),
+        share=pl.col("items") / max(1, scores.shape[0]),
+        surely=pl.Series(evidence.at_least(best["items"].to_numpy(), scores.shape[0]), dtype=pl.Float64),
     )
 
 

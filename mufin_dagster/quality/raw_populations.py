@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from mufin_dagster.quality import raw_descriptors
+from mufin_dagster.quality import evidence, raw_descriptors
 from mufin_dagster.quality.frames import Source, Table, eras
 
 SCRIPTS = (
@@ -24,8 +24,8 @@ SCRIPTS = (
 
 
 def modalities(source: Source) -> pl.DataFrame:
-    """A row for each modality of the val and test items: split, modality, missing and train_missing (shares of the
-    items without it), gap (between these)."""
+    """A row for each modality of the val and test items: split, modality, items, missing and train_missing (shares of
+    the items without it), gap (what of the difference is more than chance)."""
     frame = raw_descriptors.items_of(source).select(
         pl.col("split").cast(pl.String),
         text=pl.col("text").fill_null("") == "",
@@ -33,16 +33,21 @@ def modalities(source: Source) -> pl.DataFrame:
     )
     shares = (
         frame.group_by("split")
-        .agg(pl.col("text", "image").mean())
-        .unpivot(index="split", variable_name="modality", value_name="missing")
+        .agg(pl.col("text", "image").mean(), items=pl.len())
+        .unpivot(on=["text", "image"], index=["split", "items"], variable_name="modality", value_name="missing")
     )
-    train = shares.filter(pl.col("split") == "train").select("modality", train_missing="missing")
-    return (
+    train = shares.filter(pl.col("split") == "train").select("modality", train_missing="missing", train_items="items")
+    found = (
         shares.filter(pl.col("split").is_in(["val", "test"]))
         .join(train, on="modality")
-        .with_columns(gap=(pl.col("missing") - pl.col("train_missing")).abs())
         .sort("split", "modality")
+        .select("split", "modality", "items", "missing", "train_missing", "train_items")
     )
+    gaps = [
+        evidence.beyond_chance(round(missing * n), n, round(other * m), m)
+        for _, _, n, missing, other, m in found.iter_rows()
+    ]
+    return found.drop("train_items").with_columns(gap=pl.Series(gaps, dtype=pl.Float64))
 
 
 def text_shapes(source: Source) -> pl.DataFrame:

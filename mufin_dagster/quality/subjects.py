@@ -188,9 +188,7 @@ def _ingested(
         if (released := workspace.path(name, RELEASED)).is_dir():
             place.path(name, RELEASED).symlink_to(released.resolve())
         try:
-            # An earlier split and earlier weights lie with the dataset, which this need not be.
-            anew = ["ingest.keep_split=false", "encode.keep_weights=false"]
-            settings = config.load(place.params, name, [*how.overrides, *anew])
+            settings = config.load(place.params, name, how.overrides)
             with gathered():
                 ingest.run(place, name, settings)
             if how.encode:

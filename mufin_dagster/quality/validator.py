@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mufin_dagster.quality import expectations, frames, rules
-from mufin_dagster.quality.rules import Rule, Severity
+from mufin_dagster.quality import evidence, expectations, frames, rules
+from mufin_dagster.quality.rules import WARNING, Rule, Severity
 from mufin_model.artefacts import Workspace
 from mufin_model.errors import MufinError
 
@@ -147,16 +147,27 @@ def _told(error: Exception) -> str:
 
 def _outcome(rule: Rule, frame: pd.DataFrame, result: dict[str, Any]) -> Outcome:
     found = result.get("result") or {}
+    error = _error(result.get("exception_info") or {})
+    offending, asked = int(found.get("unexpected_count") or 0), int(found.get("element_count") or 0)
+    passed, observed = bool(result["success"]), found.get("observed_value")
+    if not passed and not error and not _tells(rule, offending, asked):
+        passed, observed = True, f"cannot tell: {offending:,} of {asked:,} rows break it, too few rows to say more"
     return Outcome(
         rule,
-        passed=bool(result["success"]),
-        unexpected_count=int(found.get("unexpected_count") or 0),
+        passed=passed,
+        unexpected_count=offending,
         unexpected_percent=round(float(found.get("unexpected_percent") or 0.0), 3),
-        element_count=int(found.get("element_count") or 0),
+        element_count=asked,
         rows=[_row(frame, place) for place in list(found.get("partial_unexpected_index_list") or [])[:SHOWN]],
-        observed=found.get("observed_value"),
-        error=_error(result.get("exception_info") or {}),
+        observed=observed,
+        error=error,
     )
+
+
+def _tells(rule: Rule, offending: int, asked: int) -> bool:
+    """Whether what breaks a rule is more than chance may do. One that tolerates no row is broken by any."""
+    tolerated = 1.0 - float(rule.kwargs.get("mostly", 1.0))
+    return rule.severity != WARNING or tolerated <= 0 or evidence.unlikely(offending, asked, tolerated)
 
 
 def _row(frame: pd.DataFrame, found: int | Mapping[str, Any]) -> dict[str, Any]:

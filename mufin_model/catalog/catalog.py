@@ -17,9 +17,10 @@ from scipy.sparse import csr_matrix
 from mufin_model.catalog.distrust import DAMAGED
 from mufin_model.catalog.image_store import ImageStore
 from mufin_model.catalog.links import ragged, restrict
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 
 SPLITS = ("train", "val", "test")
+_AGAIN = "run ingest again"
 _BAG = pl.List(pl.UInt32)
 _COLUMNS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     "items": {"id": pl.String, "text": pl.String, "images": _BAG, "split": pl.String},
@@ -96,6 +97,35 @@ class Catalog:
             self._links[split] = self._restrict(self._pairs.filter(pl.col("split") == split), split)
         return self._links[split]
 
+    def weighted(self, split: str) -> csr_matrix:
+        """`links(split)` with the weight of each link as a share of its item's heaviest one, above 0 and at most 1.
+
+        Ones where the catalogue gives no weights. float32, of the shape and with the cells of `links(split)`.
+
+        Raises:
+            ArtefactError: a weight is no number above zero.
+        """
+        links = self.links(split)
+        given = pl.read_parquet_schema(self.folder / "links.parquet")
+        if "weight" not in given:
+            return links
+        weights = pl.read_parquet(self.folder / "links.parquet", columns=["item", "label", "split", "weight"])
+        weights = weights.filter(pl.col("split") == split)
+        if not weights["weight"].is_between(0, np.inf, closed="none").fill_null(False).all():
+            raise ArtefactError(
+                "a link's weight is no number above zero", where=str(self.folder / "links.parquet"), mend=_AGAIN
+            )
+        columns = range(self.n_seen, self.n_labels) if split == "zero_shot" else range(self.n_seen)
+        found = restrict(weights, self.rows("test" if split == "zero_shot" else split), columns)
+        heaviest = found.max(axis=1).toarray().ravel()
+        found.data /= np.repeat(heaviest, np.diff(found.indptr)).astype(np.float32)
+        return found
+
+    @cached_property
+    def has_weights(self) -> bool:
+        """Whether the catalogue's links have weights that differ."""
+        return any(bool((self.weighted(split).data != 1).any()) for split in SPLITS)
+
     def filters(self, split: str) -> csr_matrix:
         """Pairs to remove from predictions and truth, as a matrix of the shape of `links(split)`."""
         if split not in self._filters:
@@ -128,11 +158,11 @@ class Catalog:
         return restrict(pairs, self.rows(split), range(self.n_seen))
 
     def _read(self, name: str) -> pl.DataFrame:
-        path, mend = self.folder / f"{name}.parquet", "run ingest again"
+        path, mend = self.folder / f"{name}.parquet", _AGAIN
         try:
             table = pl.read_parquet(path, columns=list(_COLUMNS[name]))
         except DAMAGED as error:
-            raise ArtefactError(f"cannot read {name}: {error}", where=str(path), mend=mend) from error
+            raise ArtefactError(f"cannot read {name}: {in_words(error)}", where=str(path), mend=mend) from error
         if dict(table.schema) != _COLUMNS[name]:
             raise ArtefactError(f"{name} holds {dict(table.schema)}", where=str(path), mend=mend)
         return table

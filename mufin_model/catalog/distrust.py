@@ -6,7 +6,6 @@ docs/bad-input.md lists what becomes of each kind of bad input.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mufin_model.errors import CatalogError
+from mufin_model.errors import CatalogError, Unreadable, in_words
+
+__all__ = ["Unreadable", "in_words"]
 
 MAX_IMAGE_BYTES = 256 * 2**20
 """Larger image files are refused unread."""
@@ -42,14 +43,6 @@ def reading(file: Path | str, kind: str = "Parquet") -> Iterator[None]:
             where=str(file),
             mend=f"write it again, as {kind}",
         ) from error
-
-
-def in_words(error: BaseException) -> str:
-    """A decoder's words in one line, without what differs from run to run."""
-    if isinstance(error, pl.exceptions.PanicException):
-        return "damaged where its decoder looks for no damage"  # its words are about itself
-    told = re.sub(r"<.* at 0x[0-9a-f]+>", "the file", " ".join(str(error).split()))
-    return told[:300] or type(error).__name__
 
 
 def open_parquet(file: Path) -> pq.ParquetFile:
@@ -98,21 +91,21 @@ def read_inside(folder: Path, path: str) -> bytes:
             or has more than MAX_IMAGE_BYTES.
     """
     if "\0" in path:
-        raise OSError("its name holds a NUL")
+        raise Unreadable("its name holds a NUL")
     root = os.path.realpath(folder)
     real = os.path.realpath(os.path.join(root, path))
     if os.path.commonpath([root, real]) != root:
-        raise OSError("leads out of the catalogue")
+        raise Unreadable("leads out of the catalogue")
     # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
     handle = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
-            raise OSError("is a folder")
+            raise Unreadable("is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("is no regular file")
+            raise Unreadable("is no regular file")
         if status.st_size > MAX_IMAGE_BYTES:
-            raise OSError(f"{status.st_size:,} bytes are too many")
+            raise Unreadable(f"{status.st_size:,} bytes are too many")
         with open(handle, "rb", closefd=False) as opened:
             return opened.read(MAX_IMAGE_BYTES)
     finally:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
+from mufin_model.catalog import path_faults
 from mufin_model.catalog.columns import DESCRIBED, refuse
 from mufin_model.catalog.distrust import read_inside
+from mufin_model.catalog.faults import apart
 from mufin_model.catalog.packed import FILE, PackedImages
 from mufin_model.catalog.schema import ImageSource
+from mufin_model.errors import CatalogError
 
 OUTSIDE = r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
 """A path that is absolute or climbs out of the folder."""
@@ -44,14 +47,28 @@ def images(folder: Path, tables: dict[str, pl.DataFrame], files: dict[str, str])
     if packed.exists():
         return PackedImages(packed)
     for name in DESCRIBED:
-        if name in tables:
-            _refuse_outside(tables[name], files[name])
+        if name in tables and tables[name].schema.get("image_paths") == pl.List(pl.String):
+            with apart():
+                _refuse_throughout(folder, tables[name], files[name])
+                _refuse_outside(tables[name], files[name])
     return ImageFiles(folder)
 
 
+def _refuse_throughout(folder: Path, table: pl.DataFrame, file: str) -> None:
+    """Refuse a column most of whose paths have the same fault, however single bad images are dealt with."""
+    paths = table["image_paths"].explode(empty_as_null=False, keep_nulls=False).drop_nulls().unique(maintain_order=True)
+    lost = path_faults.missing(folder, paths)
+    found = path_faults.explain(folder, lost) if 2 * len(lost) > len(paths) else None
+    if found and 2 * found.count > len(paths):
+        raise CatalogError(
+            f"{found.count:,} of {len(paths):,} image paths {found.what}",
+            where=f"{file}, column image_paths",
+            rows=found.examples,
+            mend=found.hint,
+        )
+
+
 def _refuse_outside(table: pl.DataFrame, file: str) -> None:
-    if table.schema.get("image_paths") != pl.List(pl.String):
-        return  # no paths, or a wrong type, which the schema's check names
     outside = table["image_paths"].list.eval(pl.element().str.contains(OUTSIDE)).list.any().fill_null(False)
     what, where = f"{outside.sum():,} rows have image paths outside the catalogue", f"{file}, column image_paths"
     shown = [column for column in ("id", "image_paths") if column in table.columns]

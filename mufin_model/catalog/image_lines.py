@@ -6,6 +6,7 @@ images/train.img.bin.npz   scipy CSR [items, image slots]: the offset of the ima
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
-from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, in_words, refuse_bomb
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, Unreadable, in_words, refuse_bomb
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 
@@ -55,7 +56,10 @@ class ImageLines:
             return None
 
     def _load(self, opened: FileIO, offset: int) -> bytes:
-        return base64.b64decode(self._line(opened, offset), validate=True)
+        try:
+            return base64.b64decode(self._line(opened, offset), validate=True)
+        except binascii.Error as error:
+            raise Unreadable(f"the line of {self.file.name} at byte {offset:,} is no base64") from error
 
     def _line(self, opened: FileIO, offset: int, uid_only: bool = False) -> bytes:
         """What follows the tab of a line, or the UID before it; read by position, as many threads share the file.
@@ -65,7 +69,7 @@ class ImageLines:
         """
         handle = opened.fileno()
         if offset and os.pread(handle, 1, offset - 1) != b"\n":
-            raise OSError(f"no line of {self.file.name} begins at byte {offset:,}")
+            raise Unreadable(f"no line of {self.file.name} begins at byte {offset:,}")
         parts, at, end = [], offset, -1
         while end < 0 and at - offset < MAX_LINE:
             data = os.pread(handle, CHUNK, at)
@@ -78,11 +82,11 @@ class ImageLines:
                 break
         uid, tab, rest = b"".join(parts).partition(b"\t")
         if not tab:
-            raise OSError(f"the line of {self.file.name} at byte {offset:,} is not UID, tab and image")
+            raise Unreadable(f"the line of {self.file.name} at byte {offset:,} is not UID, tab and image")
         if uid_only:
             return uid
         if end < 0:
-            raise OSError(f"the line of {self.file.name} at byte {offset:,} has no end: the file may be cut short")
+            raise Unreadable(f"the line of {self.file.name} at byte {offset:,} has no end: the file may be cut short")
         return rest.rstrip(b"\r")
 
 

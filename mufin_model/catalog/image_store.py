@@ -24,7 +24,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mufin_model.artefacts import read_json, write_json
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 
 CUT_BITS = 4
 LEAST, MOST = 8, 64
@@ -173,4 +173,4 @@ class ImageWriter:
 
 
 def _damaged(path: Path, error: Exception) -> ArtefactError:
-    return ArtefactError(f"cannot read the images: {error}", where=str(path), mend="run ingest again")
+    return ArtefactError(f"cannot read the images: {in_words(error)}", where=str(path), mend="run ingest again")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, in_words
+from mufin_model.catalog.distrust import MAX_IMAGE_BYTES, Unreadable, in_words
 from mufin_model.catalog.image_store import ImageWriter
 from mufin_model.catalog.schema import ImageSource
 from mufin_model.progress import track
@@ -26,6 +26,8 @@ MAX_PIXELS = 100_000_000
 KINDS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """Kinds of pictures that are decoded. Of Pillow's others one starts a program (EPS), the rest are no shop's."""
 JPEG_QUALITY = 90
+MISSING = "is missing"
+"""The reason of an image whose file is not there."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ def thumbnail(data: bytes, size: int) -> Image.Image:
         Exception: whatever Pillow's decoder raises for damaged data.
     """
     if len(data) > MAX_IMAGE_BYTES:
-        raise ValueError(f"{len(data):,} bytes are too many")
+        raise Unreadable(f"{len(data):,} bytes are too many")
     if not data:
-        raise ValueError("is empty")
+        raise Unreadable("is empty")
     with Image.open(io.BytesIO(data), formats=_kinds()) as opened:
         if opened.width * opened.height > MAX_PIXELS:
-            raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are too many")
+            raise Unreadable(f"{opened.width:,} x {opened.height:,} pixels are too many")
         opened.draft("RGB", (2 * size, 2 * size))  # a large JPEG decodes at a fraction of its size
         picture = _colours(ImageOps.exif_transpose(opened))
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -146,15 +148,13 @@ def _encode_one(entry: tuple[str, Callable[[], bytes]], size: int) -> tuple[str,
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "is missing"
+        return MISSING
     if isinstance(error, PermissionError):
         return "may not be read"
     if isinstance(error, Image.UnidentifiedImageError):
         return "is no image of a known kind"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS:,} pixels are too many"
-    if isinstance(error, MemoryError):
-        return "needs more memory than there is"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return in_words(error)
+    if isinstance(error, Unreadable | MemoryError) or (isinstance(error, OSError) and error.errno):
+        return in_words(error)
+    return "is cut short or damaged"

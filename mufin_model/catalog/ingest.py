@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace, write_json
-from mufin_model.catalog import images, readers, schema
+from mufin_model.catalog import dropped, images, path_faults, readers, schema
 from mufin_model.catalog.faults import apart, gathered
+from mufin_model.catalog.image_files import ImageFiles
+from mufin_model.catalog.link_columns import LinkColumns
 from mufin_model.catalog.links import restrict
 from mufin_model.catalog.split import hold_out
 from mufin_model.catalog.vectors import FILE
@@ -44,25 +47,28 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     """
     wanted = settings.ingest
     source = readers.read(workspace.catalog(dataset), wanted.format)
-    tables = schema.check(source)
+    tables = schema.check(source, rules(settings))
+    dropped.refuse_lost_links(source, tables, wanted.max_dropped)
     items, links = _hold_out(workspace, dataset, settings, tables)
     paths = _distinct([items["image_paths"], tables.labels["image_paths"]])
     with workspace.write(dataset, "raw_descriptors") as folder:
+        if wanted.keep_split:
+            run_mode.note(folder)
         written = images.write(folder / "images", source.images, paths, wanted.image_size)
-        if written.bad and wanted.bad_images == "refuse":
-            raise _bad_images(written.bad, source)
+        _refuse_bad_images(written.bad, len(paths), source, settings)
         items = _with_images(items, written.rows)
         labels = _with_images(tables.labels, written.rows)
         _write(folder, "items", items.select("id", "text", "images", "split"))
         _write(folder, "labels", labels.select("id", "text", "images", "zero_shot"))
         _write(folder, "links", links)
         _write(folder, "filters", tables.filters)
-        summary = _summary(items, labels, links, tables, written)
+        summary = _summary(items, labels, links, tables, written, source.notes)
         if source.vectors is not None:
             summary["image_vectors"] = source.vectors.write(folder / FILE, written.rows, written.stored)
         if source.questions is not None:
             summary["questions"] = source.questions.write(folder, items["id"])
         write_json(folder / "summary.json", summary)
+    _say_notes(tables, source)
     say(f"{dataset}: {_told(tables, links)}, {written.stored:,} images" + _changed(len(written.bad), tables))
 
 
@@ -76,19 +82,38 @@ def check(workspace: Workspace, dataset: str, settings: Settings) -> None:
     with gathered():
         source = readers.read(workspace.catalog(dataset), wanted.format)
         with apart():
-            tables = schema.check(source)
+            tables = schema.check(source, rules(settings))
+            dropped.refuse_lost_links(source, tables, wanted.max_dropped)
             _, links = _hold_out(workspace, dataset, settings, tables)
         paths = _distinct(table["image_paths"] for _, table in _described(source))
         bad = images.bad(source.images, paths, wanted.image_size)
         with apart():
-            if bad and wanted.bad_images == "refuse":
-                raise _bad_images(bad, source)
+            _refuse_bad_images(bad, len(paths), source, settings)
         with apart():
             if source.vectors is not None:
                 rows = {path: row for row, path in enumerate(path for path in paths if path not in bad)}
                 source.vectors.write(Path(os.devnull), rows, len(rows))
+    _say_notes(tables, source)
     found = f"{_told(tables, links)}, {len(paths) - len(bad):,} image paths"
-    say(f"{dataset}: nothing is wrong with it: {found}" + _changed(len(bad), tables))
+    changed = _changed(len(bad), tables)
+    whole = not bad and not any(tables.dropped_links.values())
+    say(f"{dataset}: {'nothing is wrong with it' if whole else 'it can be ingested'}: {found}" + changed)
+
+
+def rules(settings: Settings) -> LinkColumns:
+    """What the settings say of further columns."""
+    wanted = settings.ingest
+    return LinkColumns(wanted.weight_column, wanted.keep_links, wanted.ignore_columns)
+
+
+def _say_notes(tables: schema.Tables, source: schema.Source) -> None:
+    """Name what was read otherwise than as it stands, and the columns that nothing reads."""
+    for note in source.notes:
+        say(note)
+    for name, columns in tables.unread.items():
+        shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
+        file = Path(source.files.get(name, name)).name
+        say(f"{file}: columns that are not read: {shown}; ingest.ignore_columns ends this line")
 
 
 def _told(tables: schema.Tables, links: pl.DataFrame) -> str:
@@ -98,8 +123,10 @@ def _told(tables: schema.Tables, links: pl.DataFrame) -> str:
 
 
 def _changed(bad: int, tables: schema.Tables) -> str:
-    dropped = f", {bad:,} bad images dropped" if bad else ""
-    return dropped + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
+    told = f", {bad:,} bad images dropped" if bad else ""
+    left_out = sum(tables.dropped_links.values())
+    told += f", {left_out:,} links left out by ingest.keep_links" if left_out else ""
+    return told + (f", {tables.cleaned_texts:,} texts cleaned" if tables.cleaned_texts else "")
 
 
 def _described(source: schema.Source) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -164,7 +191,12 @@ def _write(folder: Path, name: str, table: pl.DataFrame) -> None:
 
 
 def _summary(
-    items: pl.DataFrame, labels: pl.DataFrame, links: pl.DataFrame, tables: schema.Tables, written: images.Written
+    items: pl.DataFrame,
+    labels: pl.DataFrame,
+    links: pl.DataFrame,
+    tables: schema.Tables,
+    written: images.Written,
+    notes: tuple[str, ...],
 ) -> dict[str, object]:
     def without(table: pl.DataFrame) -> dict[str, int]:
         no_image, no_text = table["images"].list.len() == 0, table["text"].str.strip_chars() == ""
@@ -190,7 +222,10 @@ def _summary(
         "image_paths": len(written.rows) + len(written.bad),
         "dropped_images": len(written.bad),
         "duplicate_links": tables.duplicate_links,
+        "dropped_links": sum(tables.dropped_links.values()),
+        "unread_columns": tables.unread,
         "cleaned_texts": tables.cleaned_texts,
+        "notes": list(notes),
         "items_without_images": of_items["images"],
         "items_without_text": of_items["text"],
         "items_without_both": of_items["both"],
@@ -202,7 +237,19 @@ def _summary(
     }
 
 
-def _bad_images(bad: dict[str, str], source: schema.Source) -> ImageError:
+def _refuse_bad_images(bad: dict[str, str], total: int, source: schema.Source, settings: Settings) -> None:
+    """Refuse bad images: any, or with `ingest.bad_images: drop` more than `ingest.max_dropped` of all."""
+    wanted = settings.ingest
+    if not bad:
+        return
+    if wanted.bad_images == "refuse":
+        raise _bad_images(bad, source, "mend or remove them; or -S ingest.bad_images=drop leaves them out")
+    if dropped.too_many(len(bad), total, wanted.max_dropped):
+        mend = f"mend them; {len(bad):,} of {total:,} are more than ingest.max_dropped lets be left out"
+        raise _bad_images(bad, source, mend)
+
+
+def _bad_images(bad: dict[str, str], source: schema.Source, mend: str) -> ImageError:
     """The error that lists all bad images, each with the first row that names it."""
     owners: dict[str, str] = {}
     first = ""
@@ -214,9 +261,14 @@ def _bad_images(bad: dict[str, str], source: schema.Source) -> ImageError:
         for row, id_, path in flat.iter_rows():
             first = first or file
             owners.setdefault(path, f"{Path(file).name} row {row}, id {id_!r}")
+    what = f"{len(bad):,} images are missing or do not decode"
+    if isinstance(source.images, ImageFiles):
+        lost = [path for path, reason in bad.items() if reason == images.MISSING]
+        if found := path_faults.explain(source.images.folder, lost):
+            what, mend = f"{what}; {found.count:,} of them {found.what}", f"{found.hint}; or {mend}"
     return ImageError(
-        f"{len(bad):,} images are missing or do not decode",
+        what,
         where=f"{first}, column image_paths",
         rows=[f"{path}: {bad[path]} ({owner})" for path, owner in owners.items()],
-        mend="mend or remove them; or -S ingest.bad_images=drop leaves them out",
+        mend=mend,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from mufin_model.catalog.distrust import in_words
+from mufin_model.catalog.distrust import Unreadable, in_words
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.errors import CatalogError
 
@@ -34,7 +34,7 @@ def entries(file: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Iterato
         with open(file, encoding="utf-8-sig") as opened:
             text = _Text(opened)
             if text.take() != ("[" if kind is list else "{"):
-                raise ValueError(f"the file does not begin as {'a list' if kind is list else 'an object'}")
+                raise Unreadable(f"the file does not begin as {'a list' if kind is list else 'an object'}")
             close = "]" if kind is list else "}"
             if text.peek() == close:
                 text.take()
@@ -44,16 +44,16 @@ def entries(file: Path, kind: type[list[Any]] | type[dict[str, Any]]) -> Iterato
                     if kind is dict:
                         key = text.value()
                         if not isinstance(key, str) or text.take() != ":":
-                            raise ValueError("a key and a colon are expected")
+                            raise Unreadable("a key and a colon are expected")
                     yield key, text.value()
                     number += 1
                     after = text.take()
                     if after == close:
                         break
                     if after != ",":
-                        raise ValueError(f"{after!r} follows the entry" if after else "the file breaks off")
+                        raise Unreadable(f"{after!r} follows the entry" if after else "the file breaks off")
             if text.peek():
-                raise ValueError("something follows the end")
+                raise Unreadable("something follows the end")
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
     except (OSError, ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -104,7 +104,7 @@ class _Text:
                 value, end = self.decode(self.held, self.at)
             except ValueError:
                 if len(self.held) - self.at > MAX_ENTRY:
-                    raise ValueError(f"no value within {MAX_ENTRY:,} characters") from None
+                    raise Unreadable(f"no value within {MAX_ENTRY:,} characters") from None
                 if not self._fill():
                     raise
                 continue

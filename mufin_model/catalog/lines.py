@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mufin_model.catalog.distrust import refuse_bomb
+from mufin_model.catalog.distrust import Unreadable, in_words, refuse_bomb
 from mufin_model.catalog.faults import apart, settle
 from mufin_model.errors import CatalogError
 
@@ -24,10 +26,10 @@ MAX_LINE = 64 * 2**20
 
 
 def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """A file's lines without their ends, in blocks; it is unpacked where its name ends in .gz.
+    """A file's lines without their ends, in blocks; unpacked where it is gzipped, as UTF-8 where it is UTF-16 or 32.
 
     Only line feeds end lines (a carriage return before one is dropped): the other characters that Python takes
-    for line ends occur inside titles.
+    for line ends occur inside titles. In a file that has none, carriage returns end lines, as on old Macs.
 
     Yields:
         the number of the block's first line, counted from 1, and its lines.
@@ -36,14 +38,16 @@ def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
         CatalogError: the file is missing, no gzip, cut short, unfolds as no honest one does, or a line has more than
             MAX_LINE bytes.
     """
-    number, rest, unfolded = 1, b"", 0
+    number, rest, unfolded, mac = 1, b"", 0, False
     try:
         with _open(file) as opened:
             size = file.stat().st_size
             while data := opened.read(BLOCK):
-                if file.suffix == ".gz":
-                    unfolded += len(data)
-                    refuse_bomb(file, size, unfolded)
+                mac = mac if unfolded else _old_mac(data)
+                if mac:
+                    data = data.replace(b"\r", b"\n")
+                unfolded += len(data)
+                refuse_bomb(file, size, unfolded)
                 lines = (rest + data).split(b"\n")
                 rest = lines.pop()
                 if len(rest) > MAX_LINE:
@@ -55,12 +59,67 @@ def blocks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
             yield number, [rest.removesuffix(b"\r")]
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise CatalogError(
-            f"the file breaks off or is damaged: {error}",
+            f"the file breaks off or is damaged: {in_words(error)}",
             where=f"{file}, after line {number - 1:,}",
             mend="copy or download it again",
         ) from error
+
+
+def oddities(file: Path) -> list[str]:
+    """What `blocks` reads otherwise than plain lines of UTF-8, for the log."""
+    notes = []
+    with suppress(OSError, EOFError, zlib.error, UnicodeError), _open(file) as opened:
+        if isinstance(opened, _Recoded):
+            notes.append(f"{file.name}: read as {opened.encoding.upper()}")
+        if _old_mac(opened.read(BLOCK)):
+            notes.append(f"{file.name}: carriage returns end its lines")
+        if _zipped(file) and file.suffix != ".gz":
+            notes.append(f"{file.name}: gzipped, whatever its name")
+    return notes
+
+
+class _Recoded:
+    """A stream of UTF-16 or UTF-32 as UTF-8."""
+
+    def __init__(self, opened: BinaryIO, encoding: str) -> None:
+        self.opened, self.encoding = opened, encoding
+        self.decoder = codecs.getincrementaldecoder(encoding)()
+
+    def read(self, size: int) -> bytes:
+        """About that many bytes, none at the end."""
+        while data := self.opened.read(size):
+            if text := self.decoder.decode(data):
+                return text.removeprefix("\ufeff").encode(errors="replace")
+        return self.decoder.decode(b"", final=True).encode(errors="replace")
+
+    def __enter__(self) -> _Recoded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.close()
+
+
+def _wide(head: bytes) -> str | None:
+    """The encoding of a file that begins so, where it takes two or four bytes a character."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Without a mark: every other byte of ASCII is zero.
+    if len(head) >= 16 and not any(head[1::2]) and all(head[::2]):
+        return "utf-16-le"
+    return "utf-16-be" if len(head) >= 16 and not any(head[::2]) and all(head[1::2]) else None
+
+
+def _old_mac(data: bytes) -> bool:
+    return b"\n" not in data and b"\r" in data.rstrip(b"\r") + data[-1:] * (len(data) < BLOCK)
+
+
+def _zipped(file: Path) -> bool:
+    with open(file, "rb") as opened:
+        return opened.read(2) == b"\x1f\x8b"
 
 
 def fault(
@@ -139,8 +198,13 @@ def _shown(line: object) -> str:
     return repr(text[:CHARACTERS]) + ("…" if len(text) > CHARACTERS else "")
 
 
-def _open(file: Path) -> BinaryIO:
+def _open(file: Path) -> BinaryIO | _Recoded:
     refuse_no_file(file)
-    if file.suffix == ".gz":
-        return gzip.open(file, "rb")  # type: ignore[return-value]
-    return open(file, "rb")
+    zipped = _zipped(file)
+    if file.suffix == ".gz" and not zipped and file.stat().st_size:
+        raise Unreadable("it is not gzipped, although its name ends in .gz")
+    opened: BinaryIO = gzip.open(file, "rb") if zipped else open(file, "rb")  # type: ignore[assignment]  # noqa: SIM115
+    head = opened.read(32)
+    opened.seek(0)
+    wide = _wide(head)
+    return _Recoded(opened, wide) if wide else opened

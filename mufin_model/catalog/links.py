@@ -1,4 +1,10 @@
-"""Links as sparse matrices, and bags of images as offsets and rows."""
+"""Links as sparse matrices, and bags of images as offsets and rows.
+
+links.parquet of raw_descriptors: item u32, label u32 (rows), split string. Where `ingest.weight_column` names a column
+it has `weight` f32 too: the link's weight as the catalogue gives it, finite and above 0, not normalised; 1 in a table
+without that column; the greatest where a pair is given twice. Without the setting the column is absent, and all links
+weigh 1.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +13,33 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 
-def to_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
-    """A float32 matrix of ones at the pairs (rows[i], columns[i]); repeated pairs count once.
+def to_csr(
+    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int], values: np.ndarray | None = None
+) -> csr_matrix:
+    """A float32 matrix of values at the pairs (rows[i], columns[i]); of repeated pairs the first counts.
 
     Args:
         rows, columns: integer [nnz], in any order.
         shape: of the matrix.
+        values: [nnz]; ones where None.
     """
     order = np.lexsort((columns, rows))
     rows, columns = rows[order].astype(np.int64), columns[order].astype(np.int64)
+    values = np.ones(len(rows), np.float32) if values is None else values[order].astype(np.float32)
     if len(rows):
         new = np.ones(len(rows), dtype=bool)
         new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
-        rows, columns = rows[new], columns[new]
+        rows, columns, values = rows[new], columns[new], values[new]
     index = np.int32 if max(len(rows), *shape) < 2**31 else np.int64
     indptr = np.searchsorted(rows, np.arange(shape[0] + 1)).astype(index)
-    return csr_matrix((np.ones(len(rows), np.float32), columns.astype(index), indptr), shape=shape)
+    return csr_matrix((values, columns.astype(index), indptr), shape=shape)
 
 
 def restrict(pairs: pl.DataFrame, rows: np.ndarray, columns: range) -> csr_matrix:
     """The pairs of chosen items and labels, as a matrix float32 [len(rows), len(columns)].
 
     Args:
-        pairs: item, label (rows of the catalogue).
+        pairs: item, label (rows of the catalogue); their values are the column weight where there is one, else ones.
         rows: item rows, ascending; row i of the matrix is item rows[i].
         columns: label rows; column j of the matrix is label columns[j].
     """
@@ -37,7 +47,8 @@ def restrict(pairs: pl.DataFrame, rows: np.ndarray, columns: range) -> csr_matri
     place = np.searchsorted(rows, item)
     kept = (place < len(rows)) & (label >= columns.start) & (label < columns.stop)
     kept[kept] = rows[place[kept]] == item[kept]
-    return to_csr(place[kept], label[kept] - columns.start, (len(rows), len(columns)))
+    values = pairs["weight"].to_numpy()[kept] if "weight" in pairs.columns else None
+    return to_csr(place[kept], label[kept] - columns.start, (len(rows), len(columns)), values)
 
 
 def look_up(matrix: csr_matrix, columns: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from mufin_model.catalog.distrust import DAMAGED
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 
 PRODUCTS = pl.List(pl.String)
 ROWS = pl.List(pl.UInt32)
@@ -76,7 +76,7 @@ def _read(folder: Path, name: str) -> pl.DataFrame:
     try:
         table = pl.read_parquet(file)
     except DAMAGED as error:
-        raise ArtefactError(f"cannot read {name}: {error}", where=str(file), mend=mend) from error
+        raise ArtefactError(f"cannot read {name}: {in_words(error)}", where=str(file), mend=mend) from error
     if dict(table.schema) != _TABLES[name]:
         raise ArtefactError(f"{name} holds {dict(table.schema)}", where=str(file), mend=mend)
     return table

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mufin_model.catalog.distrust import open_parquet, reading
+from mufin_model.catalog.distrust import Unreadable, open_parquet, reading
 from mufin_model.catalog.image_store import complete, digest
 from mufin_model.catalog.schema import nearest, offending
 from mufin_model.errors import CatalogError
@@ -138,7 +138,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _bytes(data: pa.Scalar) -> bytes:
     value = data.as_py()
     if value is None:
-        raise OSError("no bytes")
+        raise Unreadable("no bytes")
     return value
 
 

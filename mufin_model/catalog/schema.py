@@ -13,6 +13,7 @@ from typing import Protocol
 
 import polars as pl
 
+from mufin_model.catalog import id_faults, link_columns
 from mufin_model.catalog.columns import (
     COLUMNS,
     DESCRIBED,
@@ -25,6 +26,7 @@ from mufin_model.catalog.columns import (
     refuse,
 )
 from mufin_model.catalog.faults import apart, settle
+from mufin_model.catalog.link_columns import LINKS, LinkColumns
 from mufin_model.catalog.outfits import Questions
 from mufin_model.catalog.vectors import ImageVectors
 from mufin_model.errors import CatalogError
@@ -60,6 +62,7 @@ class Source:
         images: where the image paths lead.
         files: the file of each table, for error messages.
         vectors: ready-made descriptors of the images, where the catalogue has them.
+        notes: what was certain enough to be read otherwise than as it stands; for the log.
         questions: about outfits, for evaluation, where the catalogue has them; their products are items and labels.
     """
 
@@ -68,6 +71,10 @@ class Source:
     files: dict[str, str] = field(default_factory=dict)
     vectors: ImageVectors | None = None
     questions: Questions | None = None
+    notes: tuple[str, ...] = ()
+
+
+_NO_RULES = LinkColumns()
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,13 @@ class Tables:
     Attributes:
         items: id, text (never null), image_paths (never null), split 'train' or 'test'.
         labels: id, text, image_paths, zero_shot; seen labels first.
-        links: item u32, label u32, split 'train', 'test' or 'zero_shot'; distinct, in order of item and label.
+        links: item u32, label u32, split 'train', 'test' or 'zero_shot'; distinct, in order of item and label; and
+            weight f32, above 0, where `ingest.weight_column` names a column.
         filters: item u32, label u32; distinct, in the same order.
         duplicate_links: pairs that were given more than once.
         cleaned_texts: texts that `columns.clean_texts` changed.
+        dropped_links: table to the links of it that `ingest.keep_links` left out.
+        unread: table to its columns that nothing reads and no setting names.
     """
 
     items: pl.DataFrame
@@ -89,13 +99,20 @@ class Tables:
     filters: pl.DataFrame
     duplicate_links: int
     cleaned_texts: int
+    dropped_links: dict[str, int]
+    unread: dict[str, list[str]]
 
 
-def check(source: Source) -> Tables:
+def check(source: Source, rules: LinkColumns = _NO_RULES) -> Tables:
     """Check all tables and the links between them.
+
+    Args:
+        source: the catalogue.
+        rules: what becomes of the further columns of links.
 
     Raises:
         CatalogError: the first rule that is broken.
+        SettingError: a setting names a column that no table has.
     """
     tables: dict[str, pl.DataFrame] = {}
     cleaned = 0
@@ -110,7 +127,9 @@ def check(source: Source) -> Tables:
     if not {"items", "labels", *(name for name in DESCRIBED if name in source.files)} <= tables.keys():
         settle()
     items, labels = tables["items"], _all_labels(tables, source)
-    pairs = _pairs(tables, items, labels, source)
+    with apart():
+        link_columns.check_names(source.tables, rules)
+    pairs = _pairs(tables, items, labels, source, rules)
     if "train" in pairs and "test" in pairs:
         items = _split(items, pairs, source)
     settle()
@@ -120,11 +139,22 @@ def check(source: Source) -> Tables:
         if name in pairs
     ]
     together = pl.concat(links)
-    distinct = together.unique(["item", "label"]).sort("item", "label")
+    # Of a pair that is given twice the greatest weight counts.
+    distinct = together.sort("item", "label", "weight", descending=[False, False, True])
+    distinct = distinct.unique(["item", "label"], keep="first", maintain_order=True)
+    given = any(rules.weight in source.tables[name].columns for name in LINKS if name in source.tables)
+    distinct = distinct.select("item", "label", "split", *(["weight"] if given else []))
     none = pl.DataFrame(schema={"item": pl.UInt32, "label": pl.UInt32})
     filters = pl.concat([none, *(pairs[name] for name in ("filter_train", "filter_test") if name in pairs)])
     return Tables(
-        items, labels, distinct, filters.unique().sort("item", "label"), together.height - distinct.height, cleaned
+        items,
+        labels,
+        distinct,
+        filters.unique().sort("item", "label"),
+        together.height - distinct.height,
+        cleaned,
+        {name: source.tables[name].height - table.height for name, table in pairs.items() if name in LINKS},
+        link_columns.unread(source.tables, rules),
     )
 
 
@@ -153,9 +183,9 @@ def _all_labels(tables: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame
 
 
 def _pairs(
-    tables: dict[str, pl.DataFrame], items: pl.DataFrame, labels: pl.DataFrame, source: Source
+    tables: dict[str, pl.DataFrame], items: pl.DataFrame, labels: pl.DataFrame, source: Source, rules: LinkColumns
 ) -> dict[str, pl.DataFrame]:
-    """Each table of links by row: item u32, label u32."""
+    """Each table of links by row: item u32, label u32, and weight f32 but for filters."""
     item_rows, label_rows = _numbered(items, "item"), _numbered(labels, "label")
     seen, unseen = pl.col("label") < tables["labels"].height, pl.col("label") >= tables["labels"].height
     allowed = {
@@ -169,12 +199,19 @@ def _pairs(
     for name, which in allowed.items():
         if name in tables:
             with apart():
-                rows = _resolve(tables[name], item_rows, label_rows.filter(which), source, name)
-                if tables[name].is_empty() and name in ("train", "test"):
+                table = tables[name]
+                if name in LINKS:
+                    kept, weight = link_columns.read(source.tables[name], name, _file(source, name), rules)
+                    table = table.with_columns(weight=weight, kept=kept)
+                rows = _resolve(table, item_rows, label_rows.filter(which), source, name)
+                left = table["kept"].any() if name in LINKS else True
+                if not left and name in ("train", "test"):
                     raise CatalogError(
                         f"the {name} split is empty",
                         where=_file(source, name),
-                        mend=f"give at least one {name} item a label",
+                        mend=f"give at least one {name} item a label"
+                        if table.is_empty()
+                        else "ingest.keep_links leaves every link out: look at its column and its values",
                     )
                 pairs[name] = rows
     return pairs
@@ -188,15 +225,31 @@ def _numbered(table: pl.DataFrame, name: str) -> pl.DataFrame:
 def _resolve(links: pl.DataFrame, items: pl.DataFrame, labels: pl.DataFrame, source: Source, name: str) -> pl.DataFrame:
     rows = links.join(items, on="item_id", how="left", maintain_order="left")
     rows = rows.join(labels, on="label_id", how="left", maintain_order="left")
+    kept = links["kept"] if "kept" in links.columns else pl.repeat(True, links.height, eager=True)
     of_label = "zeroshot_labels" if name == "test_zeroshot" else "labels"
     for column, of in (("item", "items"), ("label", of_label)):
-        unknown = rows[column].is_null()
+        unknown = rows[column].is_null() & kept
         ids = links.filter(unknown)[f"{column}_id"].n_unique()
         what = f"{unknown.sum():,} links lead to {ids:,} unknown {column} ids"
         where = f"{_file(source, name)}, column {column}_id"
         mend = f"add these ids to {_file(source, of)}, or remove the links"
-        refuse(links, unknown, ["item_id", "label_id"], what, where, mend)
-    return rows.select("item", "label").drop_nulls()
+        rows_shown = ["item_id", "label_id"]
+        if unknown.any() and (found := _explained(links.filter(unknown)[f"{column}_id"], column, of, source)):
+            what, mend = f"{what}; {found.what}", f"{found.hint}; or {mend}"
+            with apart():
+                shown = [*offending(links, unknown, *rows_shown)[:1], *found.examples]
+                raise CatalogError(what, where=where, rows=shown, mend=mend)
+        else:
+            refuse(links, unknown, rows_shown, what, where, mend)
+    return rows.filter(kept).select("item", "label", *(["weight"] if "weight" in links.columns else [])).drop_nulls()
+
+
+def _explained(ids: pl.Series, kind: str, of: str, source: Source) -> id_faults.Finding | None:
+    table, other = source.tables[of], source.tables["labels" if kind == "item" else "items"]
+    if table.schema.get("id") != pl.String or other.schema.get("id") != pl.String:
+        return None
+    texts = table["text"] if table.schema.get("text") == pl.String else None
+    return id_faults.explain(ids, table["id"], texts, other["id"], kind)
 
 
 def _split(items: pl.DataFrame, pairs: dict[str, pl.DataFrame], source: Source) -> pl.DataFrame:

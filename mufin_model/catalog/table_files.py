@@ -10,18 +10,30 @@ import polars as pl
 from mufin_model.catalog.columns import COLUMNS, REQUIRED, nearest
 from mufin_model.catalog.faults import apart
 from mufin_model.catalog.image_files import images
+from mufin_model.catalog.null_markers import without_null_markers
 from mufin_model.catalog.schema import Source
 from mufin_model.errors import CatalogError
 
 
 def any_table(folder: Path, suffixes: Sequence[str]) -> bool:
     """True where a required table lies in a file of one of the suffixes."""
-    return any((folder / f"{name}{suffix}").is_file() for name in REQUIRED for suffix in suffixes)
+    return any(_there(folder / f"{name}{suffix}") for name in REQUIRED for suffix in suffixes)
 
 
 def suffix(file: Path) -> str:
-    """All that follows the table's name: .csv.gz"""
-    return file.name[file.name.index(".") :]
+    """The format of a table's file: .csv.gz, also of a part called part-00000-1f.c000.csv.gz."""
+    return "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:])
+
+
+def parts(file: Path) -> list[Path]:
+    """The part files of a table that a cluster wrote as a folder, items.csv/part-00000.csv, in order; else the file."""
+    if not file.is_dir():
+        return [file]
+    return sorted(part for part in file.iterdir() if part.is_file() and part.name[0] not in "._")
+
+
+def _there(file: Path) -> bool:
+    return file.is_file() or (file.is_dir() and bool(parts(file)))
 
 
 def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -36,7 +48,7 @@ def find(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """
     found = {}
     for name in COLUMNS:
-        files = [file for suffix in suffixes if (file := folder / f"{name}{suffix}").is_file()]
+        files = [file for suffix in suffixes if _there(file := folder / f"{name}{suffix}")]
         if len(files) > 1:
             with apart():
                 raise CatalogError(
@@ -62,7 +74,7 @@ def read_all(files: dict[str, Path], read: Callable[[str, Path], pl.DataFrame]) 
     tables = {}
     for name, file in files.items():
         with apart():
-            tables[name] = read(name, file)
+            tables[name] = pl.concat([read(name, part) for part in parts(file)], how="diagonal_relaxed")
     return tables
 
 
@@ -86,21 +98,28 @@ class Names:
                 self.found[name] = None
 
     def told(self, table: pl.DataFrame) -> pl.DataFrame:
-        """The table without the columns that the file has not, and with those not asked for, as nulls."""
+        """The table without the columns that the file has not; columns that were not read are nulls."""
         if not self.found:
             return table  # without rows, where rows name the columns
-        rest = [pl.lit(None).alias(name) for name in self.found if name not in self.wanted]
+        rest = [
+            pl.col(name) if name in table.columns else pl.lit(None).alias(name)
+            for name in self.found
+            if name not in self.wanted
+        ]
         return table.select(*(name for name in self.wanted if name in self.found), *rest)
 
 
-def assembled(folder: Path, files: dict[str, Path], tables: dict[str, pl.DataFrame]) -> Source:
+def assembled(folder: Path, files: dict[str, Path], tables: dict[str, pl.DataFrame], notes: list[str]) -> Source:
     """The catalogue of these tables, its images packed in images.parquet or files below the folder.
 
     Raises:
         CatalogError: an image path leads out of the folder, or images.parquet is damaged.
     """
     told = {name: str(file) for name, file in files.items()}
-    return Source(tables, images(folder, tables, told), told)
+    for name, table in tables.items():
+        tables[name], marked = without_null_markers(table)
+        notes += [f"{files[name].name}, column {column}: {text}" for column, text in marked.items()]
+    return Source(tables, images(folder, tables, told), told, notes=tuple(notes))
 
 
 def _missing(folder: Path, name: str) -> CatalogError:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mufin_model.catalog.columns import IMAGES
-from mufin_model.catalog.distrust import in_words
+from mufin_model.catalog.distrust import Unreadable, in_words
 from mufin_model.catalog.lines import refuse_no_file
 from mufin_model.catalog.vectors import ImageVectors, open_vectors
 from mufin_model.errors import CatalogError
@@ -93,7 +93,7 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
             if dtype.hasobject and len(shape) == 1:
                 return _lists(_numbers(opened), shape[0], file.stat().st_size)
         if dtype.kind not in "iu" or len(shape) != 2:
-            raise ValueError(f"it holds {dtype} {shape}")
+            raise Unreadable(f"it holds {dtype} {shape}")
         table = np.load(file, allow_pickle=False).astype(np.int64)
     except FileNotFoundError as error:
         raise CatalogError(f"{file.name} is missing", where=str(file), mend=f"add {file.name}") from error
@@ -110,17 +110,17 @@ def read_map(file: Path) -> tuple[Rows, Rows]:
 def _lists(content: list[Any], height: int, size: int) -> tuple[Rows, Rows]:
     """Bounds and rows of a list whose elements are lists of numbers, or -1 or None for none; size: the file's."""
     if len(content) != height:
-        raise ValueError(f"it has {len(content):,} rows, not the {height:,} of its header")
+        raise Unreadable(f"it has {len(content):,} rows, not the {height:,} of its header")
     bags = [() if bag is None or bag == -1 else bag for bag in content]
     total = 0
     for row, bag in enumerate(bags):
         if isinstance(bag, list | tuple):
             total += len(bag)
             if total > size:  # a number takes two bytes and more, but one list can be referred to again and again
-                raise ValueError(f"{size:,} bytes that unfold into more than {total:,} numbers")
+                raise Unreadable(f"{size:,} bytes that unfold into more than {total:,} numbers")
             if all(type(number) is int for number in bag):
                 continue
-        raise ValueError(f"row {row} holds {reprlib.repr(bag):.80}, not a list of whole numbers")
+        raise Unreadable(f"row {row} holds {reprlib.repr(bag):.80}, not a list of whole numbers")
     counts = np.fromiter(map(len, bags), np.int64, len(bags))
     rows = np.fromiter((number for bag in bags for number in bag), np.int64, int(counts.sum()))
     return np.concatenate([[0], np.cumsum(counts)]), rows
@@ -180,7 +180,7 @@ def _numbers(opened: BinaryIO) -> list[Any]:
                 attribute, module = stack.pop(), stack.pop()
                 value = f"{module} {attribute}"
             if value not in ARRAY:
-                raise ValueError(f"it refers to {value!r:.80}, which no list of numbers needs")
+                raise Unreadable(f"it refers to {value!r:.80}, which no list of numbers needs")
             stack.append(value)
         elif name == "REDUCE":
             stack.pop()
@@ -194,8 +194,8 @@ def _numbers(opened: BinaryIO) -> list[Any]:
         elif name in CONSTANTS:
             stack.append(None if name == "NONE" else value)
         else:
-            raise ValueError(f"it holds an instruction {name}, which no list of numbers needs")
-    raise ValueError("it breaks off")
+            raise Unreadable(f"it holds an instruction {name}, which no list of numbers needs")
+    raise Unreadable("it breaks off")
 
 
 def _only(folder: Path, pattern: str) -> Path:

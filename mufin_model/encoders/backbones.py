@@ -18,7 +18,7 @@ from mufin_model.catalog.catalog import Catalog
 from mufin_model.encoders.image import ImageEncoder
 from mufin_model.encoders.text import TextEncoder, pad_batches
 from mufin_model.errors import ArtefactError
-from mufin_model.progress import say, track
+from mufin_model.progress import Clock, say, track
 
 
 class Backbones(nn.Module):
@@ -71,11 +71,16 @@ def catalog_texts(catalog: Catalog) -> list[str]:
     return catalog.items["text"].to_list() + catalog.labels["text"].to_list()
 
 
-def pixels(catalog: Catalog, folder: Path, size: int, decode: bool = True) -> np.ndarray:
+DECODED = 1024
+"""Images decoded at once."""
+
+
+def pixels(catalog: Catalog, folder: Path, size: int, decode: bool = True, clock: Clock | None = None) -> np.ndarray:
     """Every image decoded once into a file on disk: uint8 [n_images, 3, size, size], memory-mapped.
 
     Args:
         decode: False opens the file that another process has decoded them into.
+        clock: of the stage, in which these batches are the part "decode".
     """
     shape = (len(catalog.images), 3, size, size)
     if shape[0] == 0:
@@ -83,30 +88,42 @@ def pixels(catalog: Catalog, folder: Path, size: int, decode: bool = True) -> np
     if not decode:
         return read_array(folder / "pixels.npy", mmap=True)
     table = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for at in track(range(0, shape[0], 1024), "decode images"):
-        rows = np.arange(at, min(at + 1024, shape[0]))
+    for at in track(range(0, shape[0], DECODED), "decode images", clock=clock, part="decode"):
+        rows = np.arange(at, min(at + DECODED, shape[0]))
         table[rows] = catalog.images.pixels(rows)
     return table
 
 
 @torch.inference_mode()
-def encode_images(encoder: nn.Module, table: np.ndarray, batch: int, device: torch.device) -> Tensor:
-    """uint8 [n, 3, s, s] to float32 [n, width] on the CPU. `encoder` is E_V, or E_V with what follows it."""
+def encode_images(
+    encoder: nn.Module, table: np.ndarray, batch: int, device: torch.device, clock: Clock | None = None
+) -> Tensor:
+    """uint8 [n, 3, s, s] to float32 [n, width] on the CPU. `encoder` is E_V, or E_V with what follows it.
+
+    Args:
+        clock: of the stage, in which these batches are the part "images".
+    """
     encoder.eval()
     out = [
         encoder(torch.from_numpy(np.ascontiguousarray(table[at : at + batch])).to(device)).float().cpu()
-        for at in track(range(0, len(table), batch), "encode images")
+        for at in track(range(0, len(table), batch), "encode images", clock=clock, part="images")
     ]
     return torch.cat(out) if out else torch.zeros(0, 1)
 
 
 @torch.inference_mode()
-def encode_texts(encoder: nn.Module, ids: Tensor, mask: Tensor, batch: int, device: torch.device) -> Tensor:
-    """Token ids [n, T] and mask to float32 [n, width] on the CPU."""
+def encode_texts(
+    encoder: nn.Module, ids: Tensor, mask: Tensor, batch: int, device: torch.device, clock: Clock | None = None
+) -> Tensor:
+    """Token ids [n, T] and mask to float32 [n, width] on the CPU.
+
+    Args:
+        clock: of the stage, in which these batches are the part "texts".
+    """
     encoder.eval()
     lengths = mask.sum(1)
     out: Tensor | None = None
-    for rows in track(pad_batches(lengths, batch), "encode texts"):
+    for rows in track(pad_batches(lengths, batch), "encode texts", clock=clock, part="texts"):
         longest = int(lengths[rows].max())
         vectors = encoder(ids[rows, :longest].to(device), mask[rows, :longest].to(device)).float().cpu()
         if out is None:

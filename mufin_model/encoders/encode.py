@@ -7,20 +7,29 @@ backbones/  weights, tokenizer                  from which `pretrain` goes on
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace, write_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.catalog.vectors import FILE, Vectors, given, write_unit
 from mufin_model.config import Settings
 from mufin_model.encoders import text as text_encoder
-from mufin_model.encoders.backbones import Backbones, catalog_texts, encode_images, encode_texts, pixels
+from mufin_model.encoders.backbones import DECODED, Backbones, catalog_texts, encode_images, encode_texts, pixels
 from mufin_model.encoders.handmade import WIDTH
 from mufin_model.encoders.image import GIVEN, HANDMADE, ImageEncoder
 from mufin_model.errors import SettingError
-from mufin_model.progress import say
+from mufin_model.progress import Clock, duration, say
+
+TRIED = 16
+"""Images and texts that are encoded beforehand, to tell how long all of them take."""
 
 
 def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
@@ -47,15 +56,18 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             text_encoder.build(chosen, (texts[row] for row in seen)),
         ).to(device)
     with workspace.write(dataset, noun) as folder:
+        if chosen.keep_weights:
+            run_mode.note(folder)
         backbones.save(folder / "backbones")
+        ids, mask = backbones.text.tokenize(texts)
+        clock = _clock(catalog, backbones, (ids, mask), chosen.batch_size, device, vectors is None)
         if vectors is None:
-            table = pixels(catalog, workspace.state(dataset, noun), catalog.images.size)
-            image = normalize(encode_images(backbones.image, table, chosen.batch_size, device), dim=1)
+            table = pixels(catalog, workspace.state(dataset, noun), catalog.images.size, clock=clock)
+            image = normalize(encode_images(backbones.image, table, chosen.batch_size, device, clock), dim=1)
             np.save(folder / "image.npy", image.numpy())
         else:
             image = write_unit(folder / "image.npy", vectors)
-        ids, mask = backbones.text.tokenize(texts)
-        text = normalize(encode_texts(backbones.text, ids, mask, chosen.batch_size, device), dim=1)
+        text = normalize(encode_texts(backbones.text, ids, mask, chosen.batch_size, device, clock), dim=1)
         text[torch.tensor([not t for t in texts], dtype=torch.bool)] = 0
         np.save(folder / "text.npy", text.numpy())
         random = {
@@ -68,6 +80,37 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             {"random_weights": random, "images": len(image), "texts": len(text), "backbone_width": seen_by_weights},
         )
     say(f"encoded {len(image):,} images to {image.shape[1]} and {len(text):,} texts to {text.shape[1]} dimensions")
+
+
+def _clock(
+    catalog: Catalog,
+    backbones: Backbones,
+    tokens: tuple[torch.Tensor, torch.Tensor],
+    batch: int,
+    device: torch.device,
+    pictures: bool,
+) -> Clock:
+    """The stage's parts, with how long a few images and texts take; says what that makes for all of them."""
+    images, texts = len(catalog.images) * pictures, len(tokens[0])
+    clock = Clock(decode=math.ceil(images / DECODED), images=math.ceil(images / batch), texts=math.ceil(texts / batch))
+
+    def seconds(what: Callable[[], Any]) -> float:
+        what()  # the first time warms up
+        began = time.monotonic()
+        what()
+        return time.monotonic() - began
+
+    with torch.inference_mode():
+        backbones.eval()
+        if images:
+            rows = np.linspace(0, images - 1, min(TRIED, images)).astype(np.int64)
+            table = torch.from_numpy(catalog.images.pixels(rows)).to(device)
+            clock.guess("decode", seconds(lambda: catalog.images.pixels(rows)) / len(rows) * min(DECODED, images))
+            clock.guess("images", seconds(lambda: backbones.image(table).cpu()) / len(rows) * min(batch, images))
+        some = [part[np.linspace(0, texts - 1, min(TRIED, texts)).astype(np.int64)].to(device) for part in tokens]
+        clock.guess("texts", seconds(lambda: backbones.text(*some).cpu()) / len(some[0]) * min(batch, texts))
+    say(f"encode: {images:,} images and {texts:,} texts, about {duration(clock.left() or 0)}")
+    return clock
 
 
 def _given(catalog: Catalog, backbone: str) -> Vectors | None:

@@ -45,7 +45,7 @@ class Task:
     """What a baseline is given.
 
     Attributes:
-        texts, links: of the T training items; links CSR [T, L].
+        texts, links: of the T training items; links CSR [T, L], their values the weights of the links.
         test_texts: of the test items.
         depth: scores kept a row.
         seed: of the one-vs-all classifiers' order of items.
@@ -74,7 +74,7 @@ def fit_all(
     """
     rows, test = np.concatenate([catalog.rows("train"), catalog.rows("val")]), catalog.rows("test")
     texts = catalog.items["text"].to_list()
-    links = vstack([catalog.links("train"), catalog.links("val")], format="csr")
+    links = vstack([catalog.weighted("train"), catalog.weighted("val")], format="csr")
     task = Task([texts[row] for row in rows], links, [texts[row] for row in test], depth, seed)
     scores = {"popularity": popularity(task)}
     skipped: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,15 @@ class Bucket:
     name: str
     labels: npt.NDArray[np.bool_]
     links: int
+
+
+FEW_LINKS = 30
+"""True links below which a bucket's recall says nothing: its 95 % interval is 18 points to either side and more."""
+
+
+def enough(figures: Mapping[str, float]) -> bool:
+    """Whether a bucket's figures rest on enough true links; those of reports without counts do."""
+    return figures.get("links", FEW_LINKS) >= FEW_LINKS
 
 
 def buckets(counts: npt.ArrayLike, truth: csr_matrix) -> list[Bucket]:
@@ -46,7 +56,8 @@ def bucket_metrics(scores: csr_matrix, truth: csr_matrix, groups: list[Bucket]) 
     """Recall@10 of each bucket's true links, and its part of P@5 (the parts add up to P@5).
 
     Returns:
-        `{"1-2": {"recall_10": ..., "part_of_P_5": ...}, ...}`; recall is micro: found links over links.
+        `{"1-2": {"recall_10": ..., "part_of_P_5": ..., "labels": ..., "links": ...}, ...}`; recall is micro: found
+        links over links; labels and true links of the bucket are counts.
     """
     _, labels, ranks = true_ranks(scores, truth)
     told = {}
@@ -56,5 +67,7 @@ def bucket_metrics(scores: csr_matrix, truth: csr_matrix, groups: list[Bucket]) 
         told[group.name] = {
             "recall_10": recall,
             "part_of_P_5": float((ranks[inside] < 5).sum() / (5 * max(1, truth.shape[0]))),
+            "labels": int(group.labels.sum()),
+            "links": int(inside.sum()),
         }
     return told

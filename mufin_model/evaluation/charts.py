@@ -12,7 +12,13 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34
 TICKS = 4
 
 
-def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x_label: str, per_cent: bool = False) -> Markup:
+def lines(
+    xs: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    x_label: str,
+    per_cent: bool = False,
+    mark: float | None = None,
+) -> Markup:
     """A line a series; values that are no numbers (NaN) break nothing and are left out.
 
     Args:
@@ -20,6 +26,7 @@ def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x_label: s
         series: [n] values by name.
         x_label: under the axis.
         per_cent: ticks as per cent of 1.
+        mark: a place with an upright line.
     """
     real = [value for values in series.values() for value in values if math.isfinite(value)]
     if not real or not xs:
@@ -28,6 +35,12 @@ def lines(xs: Sequence[float], series: Mapping[str, Sequence[float]], x_label: s
     first, last = min(xs), max(xs)
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     parts = [_grid(low, high, per_cent)]
+    if mark is not None and first <= mark <= last:
+        place = LEFT + width * ((mark - first) / (last - first) if last > first else 0.5)
+        parts.append(
+            f'<line class="mark" x1="{place:.1f}" x2="{place:.1f}" y1="{TOP}" y2="{TOP + height}">'
+            f"<title>{escape(x_label)} {mark:g}</title></line>"
+        )
     for number, (name, values) in enumerate(series.items()):
         points = [
             (

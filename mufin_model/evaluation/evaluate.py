@@ -1,7 +1,9 @@
 """The stage `evaluate`: eval_report from predictions.
 
-metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions; with `intervals`, `buckets`, `zero_shot`,
-                 and `outfits` where the catalogue brings questions about them
+metrics.json     {"mufin": {"P@1": ...}, "popularity": {...}, ...} fractions, over all test items (`items`); where links
+                 have weights, metrics that count them too (`weighted.py`); with
+                 `intervals`, `buckets`, `zero_shot`, and `outfits` where the catalogue brings questions about them;
+                 `card` has the figures of the model card, over the test items by which the gate does not decide
 report.html      the same and more for people, in one file that needs no network
 plots/           loss_pretrain.csv, loss_finetune.csv, methods.csv, buckets.csv, for `dvc plots show`
 """
@@ -9,22 +11,26 @@ plots/           loss_pretrain.csv, loss_finetune.csv, methods.csv, buckets.csv,
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_matrix, vstack
 
 from mufin_model.arrays import read_sparse
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.gate_items import gate_items
 from mufin_model.catalog.propensity import inverse_propensity
 from mufin_model.config import Settings
-from mufin_model.errors import ArtefactError
+from mufin_model.errors import ArtefactError, in_words
 from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
+from mufin_model.evaluation.weighted import weighted_metrics
 
 OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "ridge", "reranker", "mufin")
 """Files of predictions, each a row of the table; a component that is not in use has none."""
@@ -59,6 +65,12 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
     counts = np.bincount(links.indices, minlength=catalog.n_seen)
     inverse = inverse_propensity(counts, links.shape[0], chosen.propensity_a, chosen.propensity_b)
     by_row = {name: row_metrics(matrix, truth, inverse, chosen.ks, chosen.recall_ks) for name, matrix in scores.items()}
+    if catalog.has_weights:
+        weights = without(catalog.weighted("test"), filters)
+        by_row = {
+            name: rows.beside(weighted_metrics(scores[name], weights, chosen.ks, chosen.recall_ks))
+            for name, rows in by_row.items()
+        }
     groups = buckets(counts, truth)
     metrics: dict[str, Any] = {
         **{name: _rounded(rows.mean()) for name, rows in by_row.items()},
@@ -71,6 +83,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             if name in report.COMPARED
         },
         "zero_shot": zero_shot(catalog, predictions),
+        "items": truth.shape[0],
+        "card": card_figures(by_row, scores["mufin"], truth, groups, ~gate_items(catalog, chosen.gate_share)),
     }
     if judged := outfits.judge(catalog, workspace.read(dataset, "pretrained_model")):
         metrics["outfits"] = {name: _rounded(figures) for name, figures in judged.items()}
@@ -117,6 +131,28 @@ def interval(ours: RowMetrics, other: RowMetrics, seed: int) -> dict[str, float]
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES) @ gaps / n
     low, high = np.quantile(draws, [0.025, 0.975])
     return _rounded({"difference": float(counts @ gaps / n), "low": float(low), "high": float(high)})
+
+
+def card_figures(
+    by_row: Mapping[str, RowMetrics],
+    ours: csr_matrix,
+    truth: csr_matrix,
+    groups: list[Bucket],
+    shown: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    """What the model card tells: `items`, `methods` (each one's metrics) and `buckets` (ours) over these test items.
+
+    Args:
+        by_row: metrics of each test item, by method.
+        ours: CSR [n_test, L] fused scores; truth: true links, the same shape.
+        groups: the frequency buckets.
+        shown: True where the gate does not decide by a test item, bool [n_test].
+    """
+    return {
+        "items": int(shown.sum()),
+        "methods": {name: _rounded(rows.at(shown).mean()) for name, rows in by_row.items()},
+        "buckets": {name: _rounded(told) for name, told in bucket_metrics(ours[shown], truth[shown], groups).items()},
+    }
 
 
 def _used(predictions: Path, name: str) -> bool:
@@ -167,7 +203,9 @@ def _curve(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ArtefactError(f"cannot read the loss curve: {error}", where=str(path), mend="train again") from error
+        raise ArtefactError(
+            f"cannot read the loss curve: {in_words(error)}", where=str(path), mend="train again"
+        ) from error
 
 
 def _plots(

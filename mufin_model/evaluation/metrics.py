@@ -75,6 +75,16 @@ class RowMetrics:
         """[N] one metric of each item."""
         return self.values[:, self.names.index(name)]
 
+    def at(self, rows: npt.NDArray[np.bool_]) -> RowMetrics:
+        """Those of some items: True where an item is among them, [N]."""
+        return RowMetrics(self.names, self.values[rows], self.best[rows])
+
+    def beside(self, other: RowMetrics) -> RowMetrics:
+        """These and other metrics of the same items."""
+        return RowMetrics(
+            (*self.names, *other.names), np.hstack([self.values, other.values]), np.hstack([self.best, other.best])
+        )
+
     def mean(self) -> dict[str, float]:
         """The metrics of the whole set; 0 throughout for a set without items."""
         n = max(1, len(self.values))

@@ -11,16 +11,14 @@ from typing import Any
 import polars as pl
 
 from mufin_model.evaluation import charts, outfits, table
-from mufin_model.evaluation.buckets import Bucket
+from mufin_model.evaluation.buckets import Bucket, enough
+from mufin_model.evaluation.floor import BASELINES, FEW_ITEMS
 from mufin_model.evaluation.gallery import Card
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 COMPARED = ("tfidf_knn", "image_knn", "siamese", "mufin")
 """Methods drawn in the chart of the buckets."""
-
-TRAINED_ALONE = ("popularity", "tfidf_knn", "tfidf_one_vs_all", "sentence_knn", "image_knn")
-"""Rows that are no part of MUFIN; the best of them is the headline's comparison."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Contents:
         metrics: as in metrics.json.
         skipped: baselines left out, with the reason.
         groups: frequency buckets.
-        curves: loss curves (epoch, loss, val_p1) by name.
+        curves: loss curves (epoch, loss, val_p1, best) by name.
         fusion: as in fusion.json.
         summary: as in raw_descriptors/summary.json.
         cards: the gallery.
@@ -74,7 +72,8 @@ def render(contents: Contents) -> str:
         best={column: max(metrics[key][column] for key, _ in ordered) for column in shown},
         rival=_rival(metrics, contents.first),
         names=table.NAMES,
-        outside=TRAINED_ALONE,
+        outside=BASELINES,
+        few_items=FEW_ITEMS,
         outfits=outfits.rows(metrics["outfits"]) if "outfits" in metrics else [],
         buckets=_buckets(contents),
         curves=[_curve(name, curve) for name, curve in contents.curves.items()],
@@ -85,7 +84,7 @@ def render(contents: Contents) -> str:
 
 
 def _rival(metrics: Mapping[str, Any], first: str) -> dict[str, Any]:
-    key = max((key for key in TRAINED_ALONE if key in metrics), key=lambda key: metrics[key][first])
+    key = max((key for key in BASELINES if key in metrics), key=lambda key: metrics[key][first])
     return {"key": key, "name": table.NAMES[key], "value": metrics[key][first], **metrics["intervals"][key]}
 
 
@@ -101,6 +100,7 @@ def _buckets(contents: Contents) -> dict[str, Any]:
                 "name": group.name,
                 "labels": int(group.labels.sum()),
                 "links": group.links,
+                "tells": enough(told["mufin"][group.name]),
                 "part": told["mufin"][group.name]["part_of_P_5"],
                 "recalls": [told[key][group.name]["recall_10"] for key in keys],
             }
@@ -117,11 +117,13 @@ def _curve(name: str, curve: pl.DataFrame) -> dict[str, Any]:
             return [math.nan] * len(epochs)
         return [math.nan if value is None else float(value) for value in curve[which].cast(pl.Float64, strict=False)]
 
+    kept = [epoch for epoch, best in zip(epochs, column("best"), strict=True) if best == 1]
+    mark = kept[0] if kept else None
     title = {"loss_pretrain": "Module I: embedding", "loss_finetune": "Modules III and IV: classifiers"}
     return {
         "title": title.get(name, name),
-        "loss": charts.lines(epochs, {"training loss": column("loss")}, "epoch"),
-        "val": charts.lines(epochs, {"validation P@1": column("val_p1")}, "epoch", per_cent=True),
+        "loss": charts.lines(epochs, {"training loss": column("loss")}, "epoch", mark=mark),
+        "val": charts.lines(epochs, {"validation P@1": column("val_p1")}, "epoch", per_cent=True, mark=mark),
     }
 
 

@@ -23,7 +23,7 @@ NAMES: dict[str, str] = {
 }
 """Methods in the order of the table, with their names for people."""
 
-COLUMNS = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5", "R@10", "R@100")
+COLUMNS = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5", "R@10", "R@100", "wnDCG@5", "wR@10")
 """Metrics shown where there is little room; metrics.json holds all."""
 
 

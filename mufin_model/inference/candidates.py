@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from mufin_model.ranking import rounded
+
 NEIGHBOUR_TEMPERATURE = 0.05
 """Of the softmax over neighbours, in cosine (ViXML, retrieval-augmented inference)."""
 
@@ -30,9 +32,9 @@ def neighbour_scores(similarity: np.ndarray, rows: np.ndarray, links: sparse.csr
 
 
 def top_of_rows(scores: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """Each row's k best entries, all of them where it has fewer."""
+    """Each row's k best entries, all of them where it has fewer; of equal ones the lower column."""
     rows = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
-    order = np.lexsort((-scores.data, rows))
+    order = np.lexsort((scores.indices, -rounded(scores.data), rows))
     rank = np.arange(len(order)) - scores.indptr[rows[order]]
     keep = order[rank < k]
     return sparse.csr_matrix((scores.data[keep], (rows[keep], scores.indices[keep])), shape=scores.shape)

@@ -112,7 +112,7 @@ class Scorer:
             near = top_of_rows(self._neighbours(queries, memory), self.settings.shortlist)
         candidates = self._candidates(queries, near) if ranked is None else ranked.labels
         parts = {
-            **({} if ranked is None else {"reranker": ranked.reranker, "ridge": ranked.ridge}),
+            **({} if ranked is None else ranked.parts(wanted)),
             "classifier": classify(candidates),
             "siamese": self._cosines(queries, self.labels, candidates),
             **({} if self.head is None else {"head": self._cosines(queries, self.head, candidates)}),
@@ -120,7 +120,8 @@ class Scorer:
             "frequency": self.frequency[candidates.clip(min=0)],
         }
         # The siamese score is there whatever was trained and whatever of the items is seen.
-        kept = {name: part for name, part in parts.items() if name in wanted} or {"siamese": parts["siamese"]}
+        known = {*wanted, *(RIDGE if ranked is not None else ())}
+        kept = {name: part for name, part in parts.items() if name in known} or {"siamese": parts["siamese"]}
         return Scored(candidates, {k: np.where(candidates >= 0, v, -np.inf) for k, v in kept.items()})
 
     def _candidates(self, queries: np.ndarray, near: sparse.csr_matrix) -> np.ndarray:
@@ -135,6 +136,8 @@ class Scorer:
         if self.ridge is None or not set(self.ridge.seen).intersection(modalities):
             return None
         if "val" not in memory:
+            if not np.array_equal(items, self.catalog.rows("val")):
+                raise ValueError("without the validation items in memory, items must be all of them and no others")
             return self.ridge.left_out(modalities)
         if self._features is None:
             self._features = self.ridge.of_catalog(self.catalog, self.encoded)
@@ -143,7 +146,7 @@ class Scorer:
     def _memory(self, splits: Sequence[str]) -> tuple[np.ndarray, sparse.csr_matrix]:
         """Rows and links of the items of these splits."""
         rows = np.concatenate([self.catalog.rows(split) for split in splits])
-        return rows, sparse.vstack([self.catalog.links(split) for split in splits]).tocsr()
+        return rows, sparse.vstack([self.catalog.weighted(split) for split in splits]).tocsr()
 
     def _embed(self, items: np.ndarray, bags: Bags) -> np.ndarray:
         p = self.pretrained

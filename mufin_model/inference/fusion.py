@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from mufin_model.errors import ArtefactError
 from mufin_model.losses.softmax import decoupled_softmax
+
+LEAST = 5
+"""Validation items with a relevant candidate, below which nothing is learnt of them."""
 
 DOUBT = 1.0
 """Penalty on the squared weight of each component but the first, shared among the validation items: a dozen of them say
@@ -44,7 +47,8 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
     benchmarks/results.md.)
 
     Args:
-        components: scores [n, S] by name; the first is all there is where no validation item speaks for another.
+        components: scores [n, S] by name. Where fewer than LEAST validation items say something, `unlearnt` has the
+            weights.
         real: False where padded, [n, S].
         positive: True where relevant, [n, S].
 
@@ -61,13 +65,25 @@ def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.
             )
     means = {name: float(components[name][real].mean()) if real.any() else 0.0 for name in names}
     deviations = {name: float(components[name][real].std()) or 1.0 if real.any() else 1.0 for name in names}
-    weights, true = np.eye(1, len(names))[0], positive & real
-    if true.any():
+    weights, true = unlearnt(names), positive & real
+    if int(true.any(1).sum()) >= LEAST:
         scaled = [np.where(real, (components[name] - means[name]) / deviations[name], 0) for name in names]
         parts = torch.from_numpy(np.stack(scaled, axis=-1)).double()
         found = _least(parts, torch.from_numpy(real), torch.from_numpy(true), weights)
         weights = found / found.max() if found.max() > 0 else weights
     return Fusion(dict(zip(names, weights.tolist(), strict=True)), means, deviations)
+
+
+def unlearnt(names: Sequence[str]) -> np.ndarray:
+    """Weights [C] where validation items say nothing: of the parts that are right by construction.
+
+    The closed-form classifiers reproduce what labelled items have; so do nearest neighbours. Without either, all parts
+    weigh alike.
+    """
+    for name in ("ridge", "neighbours"):
+        if name in names:
+            return np.array([float(one == name) for one in names])
+    return np.ones(len(names))
 
 
 def _least(scaled: Tensor, real: Tensor, true: Tensor, start: np.ndarray) -> np.ndarray:

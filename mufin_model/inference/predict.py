@@ -23,6 +23,7 @@ from mufin_model.inference import fusion, zero_shot
 from mufin_model.inference.candidates import top_of_rows
 from mufin_model.inference.components import Scored, Scorer
 from mufin_model.progress import say
+from mufin_model.ranking import rounded
 
 BOTH = ("image", "text")
 
@@ -74,14 +75,16 @@ def choose_fusion(scorer: Scorer, catalog: Catalog, modalities: tuple[str, ...] 
     """Fusion weights by the validation items, their neighbours looked up among the training items."""
     scored = scorer(catalog.rows("val"), ["train"], modalities)
     real = scored.real & ~contains(catalog.filters("val"), scored.candidates)
+    # Of a label whose items are all held out no part knows anything yet; of test items they will.
+    real &= catalog.label_counts()[scored.candidates.clip(min=0)] > 0
     return fusion.choose(scored.components, real, contains(catalog.links("val"), scored.candidates))
 
 
 def as_csr(
     scored: Scored, scores: np.ndarray, n_labels: int, filters: sparse.csr_matrix, top: int
 ) -> sparse.csr_matrix:
-    """The best `top` candidates of each item, filter pairs removed."""
+    """The best `top` candidates of each item, filter pairs removed; scores to the decimals that count."""
     keep = scored.real & ~contains(filters, scored.candidates)
     rows, _ = np.nonzero(keep)
-    matrix = sparse.csr_matrix((scores[keep], (rows, scored.candidates[keep])), shape=(len(scores), n_labels))
+    matrix = sparse.csr_matrix((rounded(scores[keep]), (rows, scored.candidates[keep])), shape=(len(scores), n_labels))
     return top_of_rows(matrix, top)

@@ -9,6 +9,8 @@ import polars as pl
 
 from mufin_model.config import Settings
 from mufin_model.evaluation import table
+from mufin_model.evaluation.buckets import enough
+from mufin_model.evaluation.floor import FEW_ITEMS
 
 CARD = """# MUFIN, trained on {dataset}
 
@@ -26,18 +28,18 @@ Licence: {licence}.
 
 ## How good it is
 
-On the test items, in per cent; filtered pairs are removed from predictions and truth.
+On {items:,} of the {all_items:,} test items, in per cent; filtered pairs are removed from predictions and truth. The
+release gate decides by the other test items, so these figures are a fair test.{few}
 
 {table}
 
-The first ten answers of each test item, as they are served from this folder: {served}.
+The first ten answers of each of these items, as they are served from this folder: {served}.
 {zero_shot}
 ## Limits
 
 - It ranks the labels of labels.parquet alone.{unseen_note} New labels need `mufin index` at least.
 - Scores order the labels of one item; they are no probabilities, and do not compare between items.
-- Rare labels are found less often than frequent ones: recall in the first ten is
-  {rare} for labels with {rare_bucket} training items and {frequent} for those with {frequent_bucket}.
+- Recall in the first ten differs between rare and frequent labels: {recalls}.
 - It knows what the training data show. Check it on items like yours before it decides anything.
 
 ## How to use it
@@ -95,14 +97,7 @@ def card(
         served: the figures of what a release can score by.
         labels: id, text, zero_shot.
     """
-    groups = metrics["buckets"]["mufin"]
-    order = sorted(groups, key=lambda name: int(name.lstrip(">").split("-")[0]))
-    rare, frequent = (order[0], order[-1]) if order else ("", "")
-
-    def recall(name: str) -> str:
-        return f"{100 * groups[name]['recall_10']:.1f} %" if name else "unknown"
-
-    unseen = metrics.get("zero_shot")
+    told, unseen = metrics["card"], metrics.get("zero_shot")
     return CARD.format(
         dataset=dataset,
         labels=labels.height,
@@ -111,7 +106,10 @@ def card(
         summary="\n".join(
             f"- {name.replace('_', ' ')}: {value:,}" for name, value in summary.items() if isinstance(value, int)
         ),
-        table=table.markdown(table.in_order(metrics)),
+        items=told["items"],
+        all_items=metrics["items"],
+        few=" They are too few to tell more than a rough figure." if told["items"] < FEW_ITEMS else "",
+        table=table.markdown(table.in_order(told["methods"])),
         served=", ".join(f"{name} {100 * value:.2f}" for name, value in served.items() if name in SERVED),
         zero_shot=(
             f"\nLabels never seen in training: {100 * unseen['R@10']:.1f} % of them are in the first ten"
@@ -120,12 +118,23 @@ def card(
             else ""
         ),
         unseen_note=" Zero-shot ones have no classifier." if labels["zero_shot"].any() else "",
-        rare=recall(rare),
-        rare_bucket=rare or "few",
-        frequent=recall(frequent),
-        frequent_bucket=frequent or "many",
+        recalls=recalls(told["buckets"]),
         image_backbone=settings.encode.image_backbone,
         text_backbone=settings.encode.text_backbone,
         image_size=settings.ingest.image_size,
         max_tokens=settings.encode.max_tokens,
     )
+
+
+def recalls(groups: Mapping[str, Mapping[str, float]]) -> str:
+    """Of the rarest and the most frequent labels, in words; buckets of too few true links cannot tell."""
+    order = sorted(groups, key=lambda name: int(name.lstrip(">").split("-")[0]))
+    ends = dict.fromkeys([order[0], order[-1]]) if order else {}
+    lines = [
+        f"{100 * groups[name]['recall_10']:.1f} % for labels with {name} training items"
+        if enough(groups[name])
+        else f"for labels with {name} training items, {groups[name]['links']:,} true links of"
+        f" {groups[name]['labels']:,} labels are too few to tell"
+        for name in ends
+    ]
+    return "; ".join(lines) or "no label has training items"

@@ -3,8 +3,9 @@
 It is refused where any of these holds; all of them are told, not the first alone:
 
 - a quality check of the data it was made from failed (`release.checks`);
-- it is worse than the current release on the same test items by more than a tolerance, overall or in one frequency
-  bucket (`compare.py`), or cannot be compared (`ground.py`);
+- a simple baseline is clearly ahead of it (`evaluation/floor.py`);
+- it is worse than the current release on the gate's own test items by more than a tolerance, overall or in one
+  frequency bucket (`compare.py`), or cannot be compared (`ground.py`);
 - its folder does not load, its answers are not those that were measured, it is too slow or too large;
 - it was put in front before, and rolled back by hand.
 """
@@ -25,6 +26,7 @@ from scipy.sparse import csr_matrix, load_npz
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.errors import MufinError
+from mufin_model.evaluation.floor import rivals
 from mufin_model.evaluation.metrics import without
 from mufin_model.release.compare import Comparison, compare
 from mufin_model.release.ground import NONE, ground, queries
@@ -84,6 +86,7 @@ def judge(
     today: Catalog,
     settings: Settings,
     withdrawn: bool,
+    metrics: Mapping[str, Any],
     environment: Mapping[str, str] = os.environ,
 ) -> Verdict:
     """Decide about a packed release.
@@ -95,6 +98,7 @@ def judge(
         today: the catalogue that it was made of.
         settings: of the run.
         withdrawn: whether it was rolled back by hand before.
+        metrics: eval_report's metrics.json of the challenger.
         environment: where the quality checks are told.
     """
     wanted = settings.release
@@ -109,6 +113,7 @@ def judge(
     else:
         blocking = verdict.checks["critical"] + (verdict.checks["warning"] if wanted.checks == "all" else [])
         verdict.reasons += [f"check failed: {line}" for line in blocking]
+    _floor(verdict, metrics)
     _try(verdict, packed, today, settings)
     if champion is not None:
         _against(verdict, packed, champion, today, settings)
@@ -122,17 +127,30 @@ def _checks(environment: Mapping[str, str]) -> dict[str, list[str]] | None:
     return None if told is None else {"critical": [], "warning": [], **json.loads(told)}
 
 
+def _floor(verdict: Verdict, metrics: Mapping[str, Any]) -> None:
+    """Whether it is worse than what anyone would try first; a figure that is zero, or of too few items, is said."""
+    found = rivals(metrics)
+    verdict.reasons += [f"a simple baseline is clearly ahead: {rival}" for rival in found if rival.clearly_ahead]
+    if not found:
+        verdict.notes.append(f"{metrics['items']:,} test items cannot tell it from a simple baseline")
+    elif not found[0].clearly_ahead:
+        verdict.notes.append(f"the best simple baseline: {found[0]}")
+    if metrics["items"] and not any(value for name, value in metrics["mufin"].items() if name.startswith("P@")):
+        verdict.notes.append(f"none of its first answers is right, for any of {metrics['items']:,} test items")
+
+
 def _against(verdict: Verdict, packed: Path, champion: Current, today: Catalog, settings: Settings) -> None:
     wanted = settings.release
-    over = ground(packed, champion.folder, today, wanted, settings.seed)
+    over = ground(packed, champion.folder, today, wanted, settings.seed, settings.evaluate.gate_share)
     if over is None:
         verdict.reasons.append(
-            f"it cannot be compared with {champion.name}: not {wanted.least_items} test items are common to both, and"
-            f" {champion.name} cannot be scored on the new ones (to put it in front all the same:"
+            f"it cannot be compared with {champion.name}: not {wanted.least_items} of the gate's test items are common"
+            f" to both, and {champion.name} cannot be scored on the new ones (to put it in front all the same:"
             " mufin release -d DATASET -S release.gate=false)"
         )
         return
     verdict.how = over.how
+    verdict.notes.append(f"decided by {over.truth.shape[0]:,} of {len(today.rows('test')):,} test items")
     verdict.notes += [over.note] if over.note else []
     verdict.compared = compare(over.ours, over.theirs, over.truth, over.groups, wanted, settings.seed)
     verdict.reasons += [str(one) for one in verdict.compared if not one.passed]

@@ -1,5 +1,6 @@
 """The test items on which a challenger and the current release are held against each other, and what both say of them.
 
+Only the gate's own test items decide (`catalog/gate_items.py`); the card reports the others.
 *The same test set* (ids, texts and numbers of pictures are equal): what each release stored of it is compared.
 *Another test set*: the champion scores the new one (at most `release.rescore_items`, drawn at random), by its own
 encoder, from texts and pictures; but for items that it was trained on, whose labels it knows by heart.
@@ -23,8 +24,9 @@ import polars as pl
 from scipy.sparse import csr_matrix, load_npz, vstack
 
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.gate_items import gate_items
 from mufin_model.config import Release
-from mufin_model.errors import ArtefactError, MufinError
+from mufin_model.errors import ArtefactError, MufinError, in_words
 from mufin_model.evaluation.buckets import Bucket, buckets
 from mufin_model.evaluation.metrics import without
 from mufin_model.release.model import Model
@@ -46,7 +48,9 @@ class Ground:
     note: str = ""
 
 
-def ground(challenger: Path, champion: Path, today: Catalog, settings: Release, seed: int) -> Ground | None:
+def ground(
+    challenger: Path, champion: Path, today: Catalog, settings: Release, seed: int, share: float = 1.0
+) -> Ground | None:
     """Both releases on the same test items; None where nothing can be compared.
 
     Args:
@@ -55,25 +59,28 @@ def ground(challenger: Path, champion: Path, today: Catalog, settings: Release, 
         today: the catalogue that the challenger was made of, with its images.
         settings: the release's.
         seed: of the draw where the test items are too many to score again.
+        share: of the test items by which the gate decides.
     """
     before = Catalog.load(champion / "raw_descriptors")
     test = today.rows("test")
     ours = stored(challenger, today)
-    if not len(test) or ours is None:
+    decides = gate_items(today, share)
+    if not decides.any() or ours is None:
         return None
     note = ""
     if fingerprint(today) == fingerprint(before) and (kept := stored(champion, before)) is not None:
-        rows, theirs, how = np.arange(len(test)), kept[_places(before, today)], SAME
+        rows = np.flatnonzero(decides)
+        theirs, how = kept[_places(before, today)[rows]], SAME
     else:
         try:
-            unseen = _unseen(before, today, settings.least_items)
+            unseen = _unseen(before, today, decides, settings.least_items)
             rows, how = _drawn(unseen, settings.rescore_items, seed), RESCORED
             theirs = _rescore(champion, today, test[rows])
-            if left_out := len(test) - len(unseen):
+            if left_out := int(decides.sum()) - len(unseen):
                 note = f"{left_out} test items that the current release was trained on are left out"
         except (MufinError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             places = _places(before, today)
-            rows, kept = np.flatnonzero(places >= 0), stored(champion, before)
+            rows, kept = np.flatnonzero((places >= 0) & decides), stored(champion, before)
             if kept is None or len(rows) < settings.least_items:
                 return None
             theirs, how = kept[places[rows]], COMMON
@@ -114,7 +121,9 @@ def stored(folder: Path, catalog: Catalog) -> csr_matrix | None:
     try:
         matrix = csr_matrix(load_npz(folder / SCORES))
     except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"cannot read scores: {error}", where=str(folder / SCORES), mend="mufin release") from error
+        raise ArtefactError(
+            f"cannot read scores: {in_words(error)}", where=str(folder / SCORES), mend="mufin release"
+        ) from error
     return matrix if matrix.shape == (len(catalog.rows("test")), catalog.n_seen) else None
 
 
@@ -124,17 +133,17 @@ def _places(before: Catalog, today: Catalog) -> np.ndarray:
     return np.array([place.get(id_, -1) for id_ in today.items["id"].gather(today.rows("test"))], np.int64)
 
 
-def _unseen(before: Catalog, today: Catalog, least: int) -> np.ndarray:
-    """Places of today's test items that were not labelled items before.
+def _unseen(before: Catalog, today: Catalog, decides: np.ndarray, least: int) -> np.ndarray:
+    """Places of the test items that decide today and were not labelled items before.
 
     Raises:
         ArtefactError: some were, and fewer than `least` were not.
     """
     labelled = before.items.filter(pl.col("split").is_in(["train", "val"]))["id"]
-    fresh = ~today.items["id"].gather(today.rows("test")).is_in(labelled.implode())
-    places = np.flatnonzero(fresh.to_numpy())
-    if len(places) < min(least, len(fresh)):
-        raise ArtefactError(f"it was trained on all but {len(places)} of {len(fresh)} test items", where="test")
+    fresh = (~today.items["id"].gather(today.rows("test")).is_in(labelled.implode())).to_numpy()
+    places, asked = np.flatnonzero(fresh & decides), int(decides.sum())
+    if len(places) < min(least, asked):
+        raise ArtefactError(f"it was trained on all but {len(places)} of {asked} test items", where="test")
     return places
 
 

@@ -92,8 +92,8 @@ class Model:
         answers = []
         for row in range(len(queries)):
             part = slice(scores.indptr[row], scores.indptr[row + 1])
-            best = sorted(zip(scores.data[part].tolist(), scores.indices[part].tolist(), strict=True), reverse=True)
-            answers.append([Answer(self.ids[label], self.texts[label], score) for score, label in best])
+            found = zip((-scores.data[part]).tolist(), scores.indices[part].tolist(), strict=True)
+            answers.append([Answer(self.ids[label], self.texts[label], -score) for score, label in sorted(found)])
         return answers
 
     def scores(self, queries: Sequence[Query], k: int) -> csr_matrix:

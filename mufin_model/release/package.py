@@ -28,6 +28,7 @@ from scipy import sparse
 from mufin_model.arrays import read_sparse
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
+from mufin_model.catalog.gate_items import gate_items
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
 from mufin_model.evaluation.metrics import evaluate_scores, without
@@ -70,7 +71,7 @@ def pack(workspace: Workspace, dataset: str, settings: Settings, folder: Path) -
     labels = pl.read_parquet(tables / "labels.parquet", columns=["id", "text", "zero_shot"])
     labels.write_parquet(folder / "labels.parquet")
     write_json(folder / "settings.json", settings.model_dump(mode="json", exclude={"release"}))
-    served = _scores(folder, predictions)
+    served = _scores(folder, predictions, settings.evaluate.gate_share)
     summary = read_json(tables / "summary.json")
     (folder / "model_card.md").write_text(card(dataset, settings, summary, metrics, served, labels), encoding="utf-8")
     files = manifest(folder)
@@ -123,14 +124,15 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _scores(folder: Path, predictions: Path) -> dict[str, float]:
-    """Write what is served for the test items, and the weights that make it; the figures of it."""
+def _scores(folder: Path, predictions: Path, gate_share: float) -> dict[str, float]:
+    """Write what is served for the test items, and the weights that make it; its figures over the card's items."""
     catalog = Catalog.load(folder / "raw_descriptors")
     served = top_of_rows(read_sparse(predictions / "mufin.npz"), DEPTH)
     _copy(predictions / FUSION, folder / FUSION)
     sparse.save_npz(folder / SCORES, served)
     truth = without(catalog.links("test"), catalog.filters("test"))
-    told = evaluate_scores(served, truth, np.ones(catalog.n_seen), (1, 3, 5), (10,))
+    shown = ~gate_items(catalog, gate_share)
+    told = evaluate_scores(served[shown], truth[shown], np.ones(catalog.n_seen), (1, 3, 5), (10,))
     return {name: round(value, 6) for name, value in told.items() if not name.startswith("PS")}
 
 

@@ -48,7 +48,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             say(f"{name} is released already")
         else:
             today = Catalog.load(workspace.read(dataset, "raw_descriptors"))
-            verdict = gate.judge(folder, name, champion, today, settings, _withdrawn(records, name))
+            metrics = read_json(workspace.read(dataset, "eval_report") / "metrics.json")
+            verdict = gate.judge(folder, name, champion, today, settings, _withdrawn(records, name), metrics)
             lasting = verdict.lasting()
             last = records[-1] if records else {}
             if verdict.promoted or _lasting(last) != lasting:

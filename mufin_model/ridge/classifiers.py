@@ -1,8 +1,9 @@
 """Ridge: a one-vs-all linear classifier a label, in closed form over the kernel.
 
 Scores are K_query (K + λ I)^-1 Y for all labels at once: one Cholesky factor, O(n^3), no steps and no learning rate.
-K is scaled to a mean diagonal of three, so that one penalty means the same in every form. On small catalogues this is
-ahead of classifiers trained by gradient descent (benchmarks/results.md).
+K is scaled to a mean diagonal of three, so that one penalty means the same in every form, and has a small constant
+added, which is the intercept. On small catalogues this is ahead of classifiers trained by gradient descent
+(benchmarks/results.md).
 
 What the classifiers would say of a labelled item had it been left out is exact and costs no second fit: with
 G = (K + λ I)^-1 and A = G Y, that is y_i - A_i / G_ii (leave-one-out of ridge regression; Allen's PRESS).
@@ -34,6 +35,10 @@ CELLS = 200_000_000
 DIAGONAL = 3.0
 """The kernel's mean diagonal."""
 
+INTERCEPT = 0.05
+"""Added to the scaled kernel: what is common to all items. An item that is like no other then gets the labels by their
+frequency, and a score of another item is the deviation from it."""
+
 TRIED = 3000
 """Labelled items at most, drawn at random, on which the kernel's form is chosen."""
 
@@ -62,7 +67,7 @@ class Ridge:
 
     def score(self, pair: Pair) -> Tensor:
         """Scores [n, L], about 0 to 1, of n entities by their similarities to those known."""
-        return pair.whole(self.seen) @ self.weights
+        return (pair.whole(self.seen) @ self.weights).add_(self.weights.sum(0) * (INTERCEPT / self.scale))
 
 
 class Fit:
@@ -81,7 +86,7 @@ class Fit:
         kernel = self.pair.whole(seen)
         alike = float(kernel.diagonal().mean())
         scale = DIAGONAL / alike if alike > 1e-6 else 1.0  # a form may see nothing of a modality
-        self.inverse = _inverse(kernel.mul_(scale), form.penalty)
+        self.inverse = _inverse(kernel.mul_(scale).add_(INTERCEPT), form.penalty)
         dense = torch.from_numpy(np.ascontiguousarray((links.T @ self.inverse.cpu().numpy()).T)).to(self.inverse)
         self.residual = dense / self.inverse.diagonal().unsqueeze(1)
         self.ridge = Ridge(known, tuple(seen), form, dense * scale, scale, spread)

@@ -16,6 +16,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from mufin_model import ranking
 from mufin_model.arrays import read_sparse
 from mufin_model.catalog.links import contains, look_up
 from mufin_model.ridge.features import Features
@@ -96,7 +97,8 @@ def gather(
         Labels int64 [n, S], the ridge's best first; float32 [n, S, len(NAMES)] on the CPU.
     """
     whole = scores[seen]
-    best, shortlist = whole.topk(min(size, whole.shape[1]), dim=1)
+    shortlist = ranking.best(whole, size)
+    best = whole.gather(1, shortlist)
     at = shortlist.cpu().numpy()
     out = torch.zeros(*at.shape, len(NAMES))
     columns = iter(range(len(NAMES)))
@@ -150,7 +152,8 @@ def _similarity(
 def _votes(similarity: Tensor, links: sparse.csr_matrix) -> list[sparse.csr_matrix]:
     """Labels of each item's nearest labelled ones, CSR [n, L], for each number of NEAREST."""
     n, m = similarity.shape
-    values, rows = similarity.topk(min(max(NEAREST), m), dim=1)
+    rows = ranking.best(similarity, max(NEAREST))
+    values = similarity.gather(1, rows)
     weight = (values / values[:, :1].clamp(min=1e-6)).clamp(min=0).pow(SHARPNESS).cpu().numpy()
     rows_at = rows.cpu().numpy()
     out = []

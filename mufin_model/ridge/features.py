@@ -119,7 +119,8 @@ class Featurizer:
         Args:
             catalog: its items and labels.
             encoded: the artefact `encoder_embeddings`.
-            labelled: item rows whose texts give the vocabularies, with those of the seen labels.
+            labelled: item rows whose texts give the vocabularies and whose pictures say what is usual, with those of
+                the seen labels. Test items and zero-shot labels say nothing of either.
             frozen: modalities whose pretrained weights stayed as they were, so that a release can encode by them.
             device: of the tensors.
         """
@@ -129,10 +130,11 @@ class Featurizer:
         known = {name: name in frozen and not meta["random_weights"][name] for name in ("text", "image")}
         width = meta["backbone_width"] if known["image"] else 0
         made = cls(tfidf.fitted(words, told), tfidf.fitted(characters, told), {}, known["text"], width, device)
-        if made.width:
-            made.usual["images"] = _usual(made._embedded(encoded))
-        if len(catalog.images) and given(catalog.folder) is None:
-            made.usual["ink"] = _usual(torch.cat([ink(pixels) for pixels in _pixels(catalog)]).to(device))
+        known_images = _images_of(catalog, labelled)
+        if made.width and len(known_images):
+            made.usual["images"] = _usual(made._embedded(encoded)[torch.from_numpy(known_images).to(device)])
+        if len(known_images) and given(catalog.folder) is None:
+            made.usual["ink"] = _usual(torch.cat([ink(p) for p in _pixels(catalog, known_images)]).to(device))
         return made
 
     def of_catalog(self, catalog: Catalog, encoded: Path) -> tuple[Features, Features]:
@@ -255,7 +257,19 @@ def _usual(each: Tensor) -> Tensor:
     return torch.stack([each.mean(0), each.std(0, correction=0) + 1e-6])
 
 
-def _pixels(catalog: Catalog) -> Iterator[Tensor]:
-    n = len(catalog.images)
-    for at in range(0, n, CHUNK):
-        yield torch.from_numpy(catalog.images.pixels(np.arange(at, min(at + CHUNK, n))))
+def _images_of(catalog: Catalog, labelled: np.ndarray) -> np.ndarray:
+    """Rows of the pictures of labelled items and seen labels, ascending."""
+    parts = []
+    for (offsets, rows), owners in (
+        (catalog.item_images(), labelled),
+        (catalog.label_images(), np.arange(catalog.n_seen)),
+    ):
+        parts += [rows[offsets[owner] : offsets[owner + 1]] for owner in owners]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
+def _pixels(catalog: Catalog, rows: np.ndarray | None = None) -> Iterator[Tensor]:
+    """Pictures [m, 3, s, s], some at a time: all, or those of some rows."""
+    chosen = np.arange(len(catalog.images)) if rows is None else rows
+    for at in range(0, len(chosen), CHUNK):
+        yield torch.from_numpy(catalog.images.pixels(chosen[at : at + CHUNK]))

@@ -4,7 +4,7 @@ featurizer/, known/  what the kernel compares, and that of the m labelled items,
 labels/              what is known of the labels
 <seen>/              by the modalities seen, all and each alone, as `views` tells:
   config.json, weights.npy   the kernel's form, its scale, and the classifiers before it, float16 [m, L]
-  reranker/                  networks trained on the training items
+  reranker/                  networks trained on the training items; where too few of them teach anything, none
   left_out/                  of the validation items: labels.npy int32 [n, S], ridge.npy and reranker.npy [n, S]: what
                              classifiers that were fitted without them say, and networks that were trained without them
 """
@@ -95,7 +95,9 @@ def write(
         say(f"ridge left out: {why}")
         return
     rows = np.concatenate([catalog.rows(split) for split in SPLITS])
-    links, removed = (sparse.vstack([of(split) for split in SPLITS]).tocsr() for of in (catalog.links, catalog.filters))
+    links, removed = (
+        sparse.vstack([of(split) for split in SPLITS]).tocsr() for of in (catalog.weighted, catalog.filters)
+    )
     featurizer = Featurizer.fit(catalog, encoded, rows, frozen, device)
     items, labels = featurizer.of_catalog(catalog, encoded)
     known = items.take(rows)
@@ -113,7 +115,8 @@ def write(
         scores[view] = fit.left_out()
         lists, found = evidence.gather(fit.pair, told, scores, view, settings.reranked, own=True)
         if kept:
-            reranker = Reranker.load(kept / name_of(view) / RERANKER, device)
+            before = kept / name_of(view) / RERANKER
+            reranker = Reranker.load(before, device) if before.is_dir() else None
         else:
             some = lists[:trained]
             true = contains(links[:trained], some)
@@ -130,10 +133,13 @@ def write(
                     seed,
                     device,
                 )
-        reranker.save(folder / name_of(view) / RERANKER)
         out = folder / name_of(view) / LEFT_OUT
         out.mkdir()
         np.save(out / "labels.npy", lists[trained:].astype(np.int32))
         np.save(out / "ridge.npy", np.take_along_axis(scores[view].cpu().numpy(), lists, 1)[trained:])
+        if reranker is None:
+            say(f"no re-ranker by {' and '.join(view)}: too few items whose labels other items have")
+            continue
+        reranker.save(folder / name_of(view) / RERANKER)
         np.save(out / "reranker.npy", reranker.score(found[trained:]))
     say(f"ridge fitted on {len(rows):,} items")

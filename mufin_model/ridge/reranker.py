@@ -24,6 +24,9 @@ BATCH = 128
 
 RATE, DECAY = 2e-3, 1e-2
 
+LEAST = 20
+"""Items with a true label to learn from, below which networks would say what they happened to start with."""
+
 FAR = 10.0
 """Deviations at most that an item's evidence counts for: some of it hardly varies among the items trained on."""
 
@@ -100,8 +103,8 @@ class Reranker(nn.Module):
 
 def train(
     evidence: Tensor, true: Tensor, real: Tensor, networks: int, epochs: int, seed: int, device: torch.device
-) -> Reranker:
-    """Train on n items.
+) -> Reranker | None:
+    """Train on n items; None where fewer than LEAST of them have a true label.
 
     Args:
         evidence: [n, S, E].
@@ -111,10 +114,11 @@ def train(
         seed: of weights and order.
         device: to train on.
     """
-    made = Reranker(evidence.shape[-1], networks).to(device)
-    if len(evidence):
-        made.standardise_by(evidence)
     usable = np.flatnonzero(true.any(1).numpy())
+    if len(usable) < LEAST:
+        return None
+    made = Reranker(evidence.shape[-1], networks).to(device)
+    made.standardise_by(evidence)
     for number, network in enumerate(made.networks):
         rng = np.random.default_rng([seed, 5, number])
         torch.manual_seed(seed * 1_000_003 + number)
@@ -122,8 +126,6 @@ def train(
             if isinstance(part, nn.Linear):
                 part.reset_parameters()
         steps = epochs * -(-len(usable) // BATCH)
-        if not steps:
-            continue
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         network.train()

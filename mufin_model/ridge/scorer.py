@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,19 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class Ranked:
-    """Shortlists int64 [n, S] of distinct labels, and the scores float32 [n, S] of both."""
+    """Shortlists int64 [n, S] of distinct labels, and the scores float32 [n, S] of both; None of a re-ranker that was
+    not trained."""
 
     labels: np.ndarray
     ridge: np.ndarray
-    reranker: np.ndarray
+    reranker: np.ndarray | None
+
+    def parts(self, wanted: Collection[str]) -> dict[str, np.ndarray]:
+        """The scores of the components wanted. In the place of a re-ranker that was not trained, the ridge speaks."""
+        found = {} if self.reranker is None else {"reranker": self.reranker}
+        if "ridge" in wanted or not found:
+            found["ridge"] = self.ridge
+        return {name: scores for name, scores in found.items() if name in wanted or self.reranker is None}
 
 
 class RidgeScorer:
@@ -44,7 +52,11 @@ class RidgeScorer:
         known = Features.load(folder / "known", device)
         self.ridges = {seen: load_ridge(folder, known, seen, n_labels) for seen in views(self.seen)}
         self.labels = evidence.Labels.load(folder / "labels", device)
-        self.rerankers = {seen: Reranker.load(folder / name_of(seen) / RERANKER, device) for seen in views(self.seen)}
+        self.rerankers = {
+            seen: Reranker.load(folder / name_of(seen) / RERANKER, device)
+            for seen in views(self.seen)
+            if (folder / name_of(seen) / RERANKER).is_dir()
+        }
         self.size = self.left_out(self.seen).labels.shape[1]
 
     @torch.inference_mode()
@@ -53,10 +65,12 @@ class RidgeScorer:
         parts = [self._rank(asked.take(slice(at, at + CHUNK)), modalities) for at in range(0, len(asked), CHUNK)]
         if not parts:
             nothing = np.zeros((0, self.size), np.float32)
-            return Ranked(nothing.astype(np.int64), nothing, nothing)
-        return Ranked(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+            return Ranked(nothing.astype(np.int64), nothing, None)
+        labels, ridge, reranker = zip(*parts, strict=True)
+        ranked = None if reranker[0] is None else np.concatenate(reranker)
+        return Ranked(np.concatenate(labels), np.concatenate(ridge), ranked)
 
-    def _rank(self, asked: Features, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _rank(self, asked: Features, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         pairs, scores = {}, {}
         for seen in views(view([name for name in self.seen if name in modalities])):
             ridge = self.ridges[seen]
@@ -64,7 +78,9 @@ class RidgeScorer:
             scores[seen] = ridge.score(pairs[seen])
         seen = max(scores, key=len)
         labels, found = evidence.gather(pairs[seen], self.labels, scores, seen, self.size, own=False)
-        return labels, np.take_along_axis(scores[seen].cpu().numpy(), labels, 1), self.rerankers[seen].score(found)
+        reranker = self.rerankers.get(seen)
+        said = np.take_along_axis(scores[seen].cpu().numpy(), labels, 1)
+        return labels, said, None if reranker is None else reranker.score(found)
 
     def left_out(self, modalities: Sequence[str]) -> Ranked:
         """What was said of the validation items without them.
@@ -74,8 +90,8 @@ class RidgeScorer:
         """
         folder = self.folder / name_of(view([name for name in self.seen if name in modalities])) / LEFT_OUT
         labels = read_array(folder / "labels.npy", shape=(None, None)).astype(np.int64)
-        said = (read_array(folder / f"{name}.npy", shape=labels.shape) for name in ("ridge", "reranker"))
-        return Ranked(labels, *said)
+        ridge, path = read_array(folder / "ridge.npy", shape=labels.shape), folder / "reranker.npy"
+        return Ranked(labels, ridge, read_array(path, shape=labels.shape) if path.is_file() else None)
 
     def of_catalog(self, catalog: Catalog, encoded: Path) -> Features:
         """Features of all items of a catalogue."""

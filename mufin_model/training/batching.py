@@ -44,3 +44,12 @@ def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
     """Cut an order of rows into batches as equal as can be, of at most `size`, but of two rows at least."""
     count = max(1, min(-(-len(order) // size), len(order) // 2))
     return np.array_split(order, count) if len(order) else []
+
+
+STEPS, SMALL = 8, 64
+"""Steps that an epoch is to make, and the batch below which it makes fewer: a pass costs the same however it is cut."""
+
+
+def batch_of(items: int, most: int) -> int:
+    """Items in a batch: `most`, fewer where an epoch would make fewer than STEPS steps, but SMALL at least."""
+    return min(most, max(SMALL, -(-items // STEPS)))

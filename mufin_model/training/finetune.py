@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.catalog.links import contains
 from mufin_model.config import Finetune, Settings
 from mufin_model.encoders.backbones import Backbones
 from mufin_model.losses.logistic import logistic_loss
@@ -39,14 +38,18 @@ from mufin_model.network.ranker import Ranker
 from mufin_model.network.score import label_side, nearest, score_shortlists
 from mufin_model.progress import main_rank, say
 from mufin_model.ridge import fit as ridge
-from mufin_model.training.batching import batches
+from mufin_model.training.batching import batch_of, batches
 from mufin_model.training.descriptors import CachedDescriptors, pretrained_encoder, re_encode
 from mufin_model.training.keep import keep_finetuned, start, write_labels
-from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.loop import Group, Plan, fit, passes, write_curve
 from mufin_model.training.ranks import accelerator, ranks_of, synchronise_norms, written
 from mufin_model.training.shortlists import ShortlistSampler
+from mufin_model.training.stopping import Stopping, Validation
 
 NOUN = "finetuned_classifiers"
+
+SHORTLIST = 50
+"""Labels that are ranked for each validation item, its filter pairs not counted."""
 
 
 class FinetuneStep(nn.Module):
@@ -135,12 +138,13 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             encoder.images.settle(accelerate.device)
             synchronise_norms(accelerate, encoder.images.backbone)
     step, ranks = FinetuneStep(ranker, encoder), ranks_of(accelerate)
-    train, links = catalog.rows("train"), catalog.links("train")
-    sampler = ShortlistSampler(links, mined, chosen)
+    train = catalog.rows("train")
+    sampler = ShortlistSampler(catalog.weighted("train"), mined, chosen)
+    size = batch_of(len(sampler.usable), chosen.batch_size)
 
     def epoch_batches(epoch: int) -> Iterator[tuple[Any, ...]]:
         rng = np.random.default_rng([settings.seed, 2, epoch])
-        for rows in batches(rng.permutation(sampler.usable), chosen.batch_size):
+        for rows in batches(rng.permutation(sampler.usable), size):
             # Drawn for the whole batch on every rank; each takes its share.
             drawn, positive, real = sampler.draw(rows, rng)
             own, pairs = ranks.own(len(rows)), int(real.sum())
@@ -152,19 +156,17 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             label_bags = bags.take(bags.labels(unique))
             yield encoder.load(item_bags), torch.from_numpy(unique), encoder.load(label_bags), *tensors, weight
 
-    rows, seen = catalog.rows("val")[:VALIDATED], np.arange(catalog.n_seen)
-    truth = catalog.links("val")[: len(rows)]
-    shortlist = nearest(torch.from_numpy(items[rows]), begin, 50)
+    validation, seen = Validation.of(catalog), np.arange(catalog.n_seen)
+    rows = validation.rows
+    shortlist = nearest(torch.from_numpy(items[rows]), begin, SHORTLIST + validation.depth)
 
-    def validate() -> float:
+    def validate() -> dict[str, float]:
         image, text = step.see(bags, len(catalog.images), np.concatenate([rows, bags.labels(seen)]))
         side = label_side(ranker, bags, image, text, catalog.n_seen)
-        best = score_shortlists(ranker, bags, image, text, side, rows, shortlist).argmax(1)
-        chosen_labels = shortlist[np.arange(len(rows)), best]
-        return float(contains(truth, chosen_labels[:, None]).mean()) if len(rows) else 0.0
+        return validation(shortlist, score_shortlists(ranker, bags, image, text, side, rows, shortlist))
 
     with written(accelerate, workspace, dataset, NOUN) as out:
-        steps = len(batches(sampler.usable, chosen.batch_size))
+        steps = len(batches(sampler.usable, size))
         plan = Plan(
             name="finetune",
             seed=settings.seed,
@@ -175,6 +177,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             batches=epoch_batches,
             steps=steps,
             validate=validate,
+            stopping=Stopping(chosen.patience, validation.judged),
             state=state,
             key=[settings.seed, drop, chosen.model_dump(), *map(store.stamps, read)],
         )

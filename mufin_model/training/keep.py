@@ -1,6 +1,6 @@
 """Refresh without training: the weights trained before, given the items and labels of today's catalogue.
 
-    mufin pretrain --dataset demo -S pretrain.keep_weights=true
+    mufin refresh -d demo
 
 Encoder, A_S, A_C and the classifiers of labels that were trained stay bit by bit. A label that the weights have not
 seen is treated as a zero-shot one, by its own embedding; where it has training items, joined by their centroid, which
@@ -20,6 +20,7 @@ from safetensors.torch import save_model
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mufin_model import run_mode
 from mufin_model.arrays import read_array
 from mufin_model.artefacts import Workspace, read_json
 from mufin_model.catalog.catalog import Catalog
@@ -58,7 +59,7 @@ def rows_before(folder: Path, catalog: Catalog) -> tuple[np.ndarray, int]:
     try:
         told = pl.read_parquet(folder / LABELS, columns=["id", "trained"])
     except DAMAGED as error:
-        mend = "train once: keep_weights=false, or mufin materialize after `mufin retrain`"
+        mend = "train once: `mufin retrain`"
         raise ArtefactError("no weights to keep", where=str(folder / LABELS), mend=mend) from error
     known = told.with_row_index("row").filter(pl.col("trained")).select("id", pl.col("row").cast(pl.Int64))
     today = catalog.labels.head(catalog.n_seen).select("id")
@@ -90,6 +91,7 @@ def keep_pretrained(workspace: Workspace, dataset: str, noun: str = "pretrained_
     rows, _ = rows_before(before, catalog)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with workspace.write(dataset, noun) as folder:
+        run_mode.note(folder)
         encoder, _ = pretrained_encoder(before, catalog, encoded, workspace.state(dataset, noun))
         encoder.to(device)
         if isinstance(encoder.images, TunedImages):
@@ -126,6 +128,7 @@ def keep_finetuned(workspace: Workspace, dataset: str, settings: Settings, noun:
     rows, n_before = rows_before(before, catalog)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with workspace.write(dataset, noun) as folder:
+        run_mode.note(folder)
         base = store.load_pretrained(pretrained, device)
         bags = base.bags(catalog)
         ranker = store.load_finetuned(before, base, n_before, device).ranker

@@ -1,16 +1,16 @@
-"""The one training loop, on Accelerate: schedule, precision, progress, a checkpoint each epoch, resume.
+"""The one training loop, on Accelerate: schedule, precision, early stopping, a checkpoint each epoch, resume.
 
 An epoch's randomness depends on the seed and the epoch alone, so a run that was killed and resumed
 ends where an unbroken one does. On several ranks (see ranks.py) each runs this loop on its share of every batch.
+The learning rate falls to zero over the epochs that are planned; training ends sooner where validation items no longer
+gain, and the weights of the best epoch are kept (stopping.py).
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import math
-import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +21,19 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
-from mufin_model.errors import SettingError
-from mufin_model.progress import say, track
+from mufin_model.progress import Clock, duration, say, track
 from mufin_model.training.ahead import ahead
+from mufin_model.training.checkpoint import State, key_of, seed_epoch
+from mufin_model.training.finite import LossWatch, Step
 from mufin_model.training.ranks import main_says
+from mufin_model.training.stopping import FEWEST, JUDGE, Curve, Stopping
 
-Curve = list[dict[str, float]]
+COLUMNS = ("epoch", "loss", "val_p1", JUDGE, "best")
+"""Of loss.csv; `best` is 1 for the epoch whose weights were kept."""
 
-VALIDATED = 2000
-"""Validation items looked at after each epoch, at most."""
+
+TIMED = 3
+"""Steps that are timed before a training says how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class Plan:
 
     Attributes:
         name: shown in progress lines.
-        seed, epochs, warmup, weight_decay: as in params.yaml.
+        seed, warmup, weight_decay: as in params.yaml.
+        epochs: at most.
         groups: parameters by learning rate; each trained parameter in one of them.
         batches: epoch to the positional arguments of each forward, tensors on the CPU; forward returns the loss.
             They are made ahead on another thread, so that only an epoch's first may read what training changes.
         steps: batches an epoch.
-        validate: the score shown beside the loss, in 0..1; asked on the main rank.
+        validate: val_p1 and val_ndcg5, in 0..1; asked on the main rank.
+        stopping: when to stop before all epochs are made.
         state: folder of the checkpoint.
         key: whatever must be equal for a checkpoint to be resumed.
     """
@@ -64,19 +70,20 @@ class Plan:
     groups: list[Group]
     batches: Callable[[int], Iterable[tuple[Any, ...]]]
     steps: int
-    validate: Callable[[], float]
+    validate: Callable[[], dict[str, float]]
+    stopping: Stopping
     state: Path
     key: Any
 
 
 def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
-    """Train `model`, whose forward returns the loss of a batch.
+    """Train `model`, whose forward returns the loss of a batch; leave it with the weights of the best epoch.
 
     Returns:
-        One row an epoch: epoch, loss (mean over its steps), val_p1.
+        One row an epoch: epoch, loss (mean over its steps), val_p1, val_ndcg5, best (1 or 0).
 
     Raises:
-        SettingError: the loss is no finite number any more.
+        SettingError: the loss of a step is no finite number, or fp16 overflows step after step.
     """
     # On a GPU one kernel for all parameters: with small models a step's time is that of launching kernels.
     fused = accelerate.device.type == "cuda"
@@ -84,55 +91,107 @@ def fit(accelerate: Accelerator, model: nn.Module, plan: Plan) -> Curve:
     total = plan.epochs * plan.steps
     warm = max(1, int(plan.warmup * total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, warm, total))
-    key = hashlib.sha256(json.dumps(plan.key, sort_keys=True, default=str).encode()).hexdigest()
     wrapped, optimizer = accelerate.prepare(model, optimizer)
-    curve = _resume(plan, key, model, optimizer, schedule)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for epoch in range(len(curve), plan.epochs):
-        # Each rank drops out other places.
-        torch.manual_seed(plan.seed * 1_000_003 + epoch + (accelerate.process_index << 40))
-        model.train()
-        total_loss = torch.zeros((), device=accelerate.device)
-        steps = 0
-        made = ahead(plan.batches(epoch), accelerate.device)
-        for batch in track(made, f"{plan.name} epoch {epoch + 1}", plan.steps):
-            optimizer.zero_grad(set_to_none=True)
-            # Spectral norms are worked out once a step, though items and labels both pass through them.
-            with accelerate.autocast(), cached():
-                loss: Tensor = wrapped(*batch)
-            accelerate.backward(loss)
-            accelerate.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-            schedule.step()
-            total_loss += loss.detach()
-            steps += 1
-        mean = float(accelerate.reduce(total_loss, "mean")) / max(1, steps)
-        if not math.isfinite(mean):
-            raise SettingError(
-                f"the loss of {plan.name} is {mean} in epoch {epoch + 1}",
-                where=f"{plan.name}.lr",
-                mend="lower the learning rates",
-            )
+    state, key = State(model, optimizer, schedule, accelerate.scaler, []), key_of(plan.key)
+    state.read(plan.state, key, plan.name)
+    watch = LossWatch(plan.name, state.skipped)
+    to_do = plan.epochs - state.resumed
+    clock = Clock(steps=to_do * plan.steps, validation=to_do)
+    _announce(plan, to_do)
+    for epoch in range(state.resumed, plan.epochs):
+        if plan.stopping.enough(state.curve):
+            break
+        seed_epoch(plan.seed, epoch, accelerate.process_index)
+        loss = _epoch(accelerate, wrapped, state, plan, epoch, watch, clock)
         model.eval()
-        precision = main_says(accelerate, plan.validate)
-        curve.append({"epoch": epoch + 1, "loss": mean, "val_p1": precision})
-        say(f"{plan.name} epoch {epoch + 1}/{plan.epochs}: loss {mean:.4f}, validation P@1 {curve[-1]['val_p1']:.4f}")
+        began = time.monotonic()
+        judged = main_says(accelerate, plan.validate)
+        clock.spent("validation", 1, time.monotonic() - began)
+        state.curve.append({"epoch": epoch + 1, "loss": loss, **judged})
+        state.skipped = watch.skipped
+        if plan.stopping.early and plan.stopping.best(state.curve) == epoch + 1:
+            state.keep()
+        say(_line(plan, state.curve, clock))
         if accelerate.is_main_process:
-            _checkpoint(plan, key, model, optimizer, schedule, curve)
+            state.write(plan.state, key)
+    _end(plan, state)
     model.eval()
-    return curve
+    best = plan.stopping.best(state.curve)
+    return [{**row, "best": float(row["epoch"] == best)} for row in state.curve]
+
+
+def _epoch(
+    accelerate: Accelerator, wrapped: nn.Module, state: State, plan: Plan, epoch: int, watch: LossWatch, clock: Clock
+) -> float:
+    """One pass over the batches; the mean loss of its steps."""
+    state.model.train()
+    parameters = [p for p in state.model.parameters() if p.requires_grad]
+    total = torch.zeros(2, device=accelerate.device)  # of losses, of steps
+    made, what = ahead(plan.batches(epoch), accelerate.device), f"{plan.name} epoch {epoch + 1}"
+    for number, batch in enumerate(track(made, what, plan.steps, clock, "steps")):
+        left = clock.left()
+        if epoch == state.resumed and number == TIMED and left is not None:
+            say(f"{plan.name}: about {duration(left)} at most, validation not counted")
+        rates = tuple(state.schedule.get_last_lr())
+        state.optimizer.zero_grad(set_to_none=True)
+        # Spectral norms are worked out once a step, though items and labels both pass through them.
+        with accelerate.autocast(), cached():
+            loss: Tensor = wrapped(*batch)
+        accelerate.backward(loss)
+        accelerate.clip_grad_norm_(parameters, 5.0)
+        state.optimizer.step()
+        state.schedule.step()
+        watch(Step(epoch + 1, number + 1, rates), loss, state.optimizer.step_was_skipped)
+        finite = torch.isfinite(loss.detach())  # in fp16 a skipped step's need not be
+        total += torch.stack([torch.where(finite, loss.detach(), 0.0).float(), finite.float()])
+    watch.settle()
+    summed, steps = accelerate.reduce(total, "mean").tolist()
+    return float(summed / max(1.0, steps))
+
+
+def _announce(plan: Plan, to_do: int) -> None:
+    """What is going to happen, before it does."""
+    stopping = plan.stopping
+    if stopping.early:
+        until = f"until {stopping.patience} epochs bring no better nDCG@5 of {stopping.judged:,} validation items"
+    elif stopping.patience:
+        until = f"all of them: {stopping.judged:,} validation items (of {FEWEST} at least) cannot tell epochs apart"
+    else:
+        until = "all of them: patience is 0"
+    say(f"{plan.name}: {to_do} epochs of {plan.steps} steps at most, {until}")
+
+
+def _line(plan: Plan, curve: Curve, clock: Clock) -> str:
+    last = curve[-1]
+    told = f"{plan.name} epoch {len(curve)}/{plan.epochs}: loss {last['loss']:.4f}, "
+    told += f"validation P@1 {last['val_p1']:.4f}, nDCG@5 {last[JUDGE]:.4f}"
+    left = clock.left()
+    return f"{told}; {duration(left)} left at most" if left else told
+
+
+def _end(plan: Plan, state: State) -> None:
+    """Take the best epoch's weights, and say so."""
+    best, made = plan.stopping.best(state.curve), len(state.curve)
+    if best < made and state.best is not None:
+        state.model.load_state_dict(state.best)
+    if plan.stopping.early and made:
+        score = f"{state.curve[best - 1][JUDGE]:.4f}"
+        say(f"{plan.name}: {made} of {plan.epochs} epochs made, epoch {best} kept (validation nDCG@5 {score})")
 
 
 def passes(epochs: int, least_steps: int, steps: int) -> int:
-    """Epochs to train: as many as asked for, more where an epoch has so few steps that these fall short."""
+    """Epochs at most: as many as asked for, more where an epoch has so few steps that these fall short."""
     return max(epochs, -(-least_steps // max(1, steps)))
 
 
 def write_curve(path: Path, curve: Curve) -> None:
+    """Write loss.csv."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["epoch", "loss", "val_p1"], lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: round(v, 6) for k, v in row.items()} for row in curve)
+        for row in curve:
+            rounded = {name: round(value, 6) for name, value in row.items()}
+            writer.writerow(rounded | {name: int(row[name]) for name in ("epoch", "best")})
 
 
 def _schedule(step: int, warm: int, total: int) -> float:
@@ -153,31 +212,3 @@ def _parameter_groups(plan: Plan) -> list[dict[str, Any]]:
                 decay = plan.weight_decay if matrices else 0.0
                 groups.append({"params": chosen, "lr": group.lr, "weight_decay": decay})
     return groups
-
-
-def _checkpoint(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule: Any, curve: Curve) -> None:
-    path = plan.state / "checkpoint.pt"
-    aside = path.with_suffix(f".{os.getpid()}")
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    with aside.open("wb") as file:  # given a path, torch hides a full disk behind words of its own
-        torch.save({"key": key, "curve": curve, **state}, file)
-    os.replace(aside, path)
-
-
-def _resume(plan: Plan, key: str, model: nn.Module, optimizer: Any, schedule: Any) -> Curve:
-    """Load the checkpoint of the same data and settings, if there is one; a damaged one is left aside."""
-    path = plan.state / "checkpoint.pt"
-    if not path.is_file():
-        return []
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        say(f"{plan.name}: the checkpoint does not load ({type(error).__name__}), starting anew")
-        return []
-    if saved["key"] != key:
-        return []
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    schedule.load_state_dict(saved["schedule"])
-    say(f"{plan.name}: resumed after epoch {len(saved['curve'])}")
-    return list(saved["curve"])

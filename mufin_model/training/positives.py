@@ -1,4 +1,4 @@
-"""Which positive label of an item a batch trains on: one, drawn uniformly or by inverse propensity (ViXML)."""
+"""Which positive label of an item a batch trains on: one, drawn by weight and inverse propensity (ViXML)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ class Positives:
     """Draws one positive label an item.
 
     Args:
-        links: training links CSR [N, L].
+        links: training links CSR [N, L], their values the weights of the links.
         balanced: rare labels more often, in proportion to their inverse propensity (of the formula's usual
-            constants: `evaluate` may ask for others, which change the weights little). Otherwise uniformly.
+            constants: `evaluate` may ask for others, which change the weights little).
     """
 
     def __init__(self, links: sparse.csr_matrix, balanced: bool) -> None:
         self.links, self.mass = links, None
+        weights = links.data.astype(np.float64)
         if balanced:
-            weights = inverse_propensity(np.bincount(links.indices, minlength=links.shape[1]), links.shape[0])
+            counts = np.bincount(links.indices, minlength=links.shape[1])
+            weights *= inverse_propensity(counts, links.shape[0])[links.indices]
+        if (weights != 1).any():
             # Mass of the links before each link: an item's share is an interval of it.
-            self.mass = np.concatenate([[0.0], np.cumsum(weights[links.indices])])
+            self.mass = np.concatenate([[0.0], np.cumsum(weights)])
 
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Labels [B] of item rows [B], each of which has one at least."""

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 
 from mufin_model.artefacts import Workspace, read_json, write_json
 from mufin_model.catalog.catalog import Catalog
-from mufin_model.catalog.links import contains, places
+from mufin_model.catalog.links import places
 from mufin_model.config import Pretrain, Settings
 from mufin_model.encoders.backbones import Backbones
 from mufin_model.evaluation.metrics import without
@@ -37,12 +37,13 @@ from mufin_model.network.embedder import Embedder, FrozenVectors, TunedImages, u
 from mufin_model.network.prototypes import Prototypes
 from mufin_model.network.score import nearest
 from mufin_model.progress import main_rank, say
-from mufin_model.training.batching import balanced_clusters, batches
+from mufin_model.training.batching import balanced_clusters, batch_of, batches
 from mufin_model.training.descriptors import re_encode, sources
 from mufin_model.training.keep import keep_pretrained, write_labels
-from mufin_model.training.loop import VALIDATED, Group, Plan, fit, passes, write_curve
+from mufin_model.training.loop import Group, Plan, fit, passes, write_curve
 from mufin_model.training.positives import Positives
 from mufin_model.training.ranks import Ranks, accelerator, ranks_of, synchronise_norms, written
+from mufin_model.training.stopping import Stopping, Validation
 
 NOUN = "pretrained_model"
 
@@ -222,7 +223,8 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     removed = without(catalog.filters("train"), links)
     relations = (links - removed).tocsr()
     linked = np.flatnonzero(np.diff(links.indptr))
-    embedder, positives = step.embedder, Positives(links, chosen.balanced_positives)
+    size = batch_of(len(linked), chosen.batch_size)
+    embedder, positives = step.embedder, Positives(catalog.weighted("train"), chosen.balanced_positives)
     over_all = chosen.head != "none" or chosen.neighbour_weight > 0
 
     def order(epoch: int, rng: np.random.Generator) -> np.ndarray:
@@ -244,7 +246,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
         ranks = step.ranks
         if step.prototypes is not None:
             step.prototypes.refresh(links, step.seen)
-        for rows in batches(order(epoch, rng), chosen.batch_size):
+        for rows in batches(order(epoch, rng), size):
             # One positive label of each item; every other positive in the batch is known too.
             labels = np.unique(positives.draw(rows, rng))
             standing = torch.from_numpy(relations[rows][:, labels].toarray().astype(np.int8))
@@ -260,7 +262,7 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
     own = nn.ModuleList([embedder.project_image, embedder.project_text])
     own.extend(m for m in (embedder.attention, embedder.tokens, step.prototypes) if m is not None)
     heads = [] if step.head is None else [Group(step.head, chosen.head_lr)]
-    steps = len(batches(linked, chosen.batch_size))
+    steps, validation = len(batches(linked, size)), Validation.of(catalog)
     return Plan(
         name="pretrain",
         seed=settings.seed,
@@ -270,7 +272,8 @@ def plan(settings: Settings, catalog: Catalog, bags: Bags, step: PretrainStep, s
         groups=[Group(own, chosen.lr), *heads, *(Group(backbone, chosen.backbone_lr) for backbone in tuned)],
         batches=epoch_batches,
         steps=steps,
-        validate=lambda: _validate(step, bags, catalog),
+        validate=lambda: _validate(step, bags, catalog, validation),
+        stopping=Stopping(chosen.patience, validation.judged),
         state=state,
         key=[settings.seed, chosen.model_dump(), store.stamps(catalog.folder), store.stamps(encoded)],
     )
@@ -284,17 +287,15 @@ def embed(embedder: Embedder, bags: Bags, entities: np.ndarray, batch: int = 512
     return torch.cat([embedder(bags.take(rows).to(device)).float().cpu() for rows in chunks])
 
 
-def _validate(step: PretrainStep, bags: Bags, catalog: Catalog) -> float:
-    """P@1 of the siamese score on validation items, exact search."""
-    rows, truth = catalog.rows("val")[:VALIDATED], catalog.links("val")[:VALIDATED]
-    if not len(rows):
-        return 0.0
+def _validate(step: PretrainStep, bags: Bags, catalog: Catalog, validation: Validation) -> dict[str, float]:
+    """How well the siamese score ranks the labels of validation items, by exact search."""
     seen = bags.labels(np.arange(catalog.n_seen))
+    if not len(validation.rows) or not len(seen):
+        return validation(np.zeros((0, 0), np.int64))
     labels = embed(step.embedder, bags, seen)
     if step.prototypes is not None:
         labels = step.prototypes(labels.to(step.seen.device), torch.from_numpy(seen).to(step.seen.device)).cpu()
-    best = nearest(embed(step.embedder, bags, rows), labels, 1)
-    return float(contains(truth, best).mean())
+    return validation(nearest(embed(step.embedder, bags, validation.rows), labels, validation.depth))
 
 
 @torch.inference_mode()

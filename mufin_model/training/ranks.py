@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from mufin_model.artefacts import Workspace
 from mufin_model.config import Precision
+
+Said = TypeVar("Said")
 
 LARGE = 20_000_000
 """Parameters of backbones that train, from which on half precision is taken to pay: between the sizes measured, 7 and
@@ -125,11 +127,12 @@ def ranks_of(accelerate: Accelerator) -> Ranks:
     return Ranks(accelerate.process_index, accelerate.num_processes)
 
 
-def main_says(accelerate: Accelerator, ask: Callable[[], float]) -> float:
-    """A number that the main rank works out and tells the others, which wait."""
-    said = [ask() if accelerate.is_main_process else 0.0]
+def main_says(accelerate: Accelerator, ask: Callable[[], Said]) -> Said:
+    """What the main rank works out and tells the others, which wait."""
+    said: list[Any] = [ask() if accelerate.is_main_process else None]
     broadcast_object_list(said)
-    return said[0]
+    answer: Said = said[0]
+    return answer
 
 
 def synchronise_norms(accelerate: Accelerator, backbone: nn.Module) -> None:

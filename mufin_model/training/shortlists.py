@@ -25,7 +25,7 @@ class ShortlistSampler:
     """Draws from mined shortlists.
 
     Args:
-        links: training truth, [n_train, L].
+        links: training truth, [n_train, L], its values the weights of the links: heavier ones are drawn more often.
         mined: the artefact `mined_negatives`.
         settings: how many to draw.
     """
@@ -69,7 +69,8 @@ class ShortlistSampler:
             found = np.searchsorted(known[order], asked).clip(max=len(known) - 1)
             hit = real & (known[order][found] == asked)
             similarity[hit] = scores[one, where][order][found[hit]]
-        return _weighted(truth, -similarity, real, self.settings.positives, rng)
+        likely = SHARPNESS * np.log(np.where(real, self.links.data[at], 1))
+        return _weighted(truth, likely - similarity, real, self.settings.positives, rng)
 
     def _negatives(
         self, rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, relevant: np.ndarray, rng: np.random.Generator

@@ -108,6 +108,19 @@ def jsonl(change: Callable[[bytes], bytes], name: str = "items") -> Spoil:
     return spoil
 
 
+def spark(tiny: Tiny) -> None:
+    """items.csv as a folder of two parts, each with its own first line, and what lies beside them."""
+    csv(bytes)(tiny)
+    file = tiny.folder / "items.csv"
+    head, *rows = file.read_text().splitlines(keepends=True)
+    file.unlink()
+    file.mkdir()
+    (file / "_SUCCESS").touch()
+    (file / ".part-00000-7e.csv.crc").write_bytes(b"crc")
+    (file / "part-00000-7e.c000.csv").write_text(head + "".join(rows[:4]))
+    (file / "part-00001-7e.c000.csv").write_text(head + "".join(rows[4:]))
+
+
 def beside(name: str) -> Spoil:
     """A further file in the folder."""
     return lambda tiny: (tiny.folder / name).write_bytes(b"id")  # type: ignore[return-value]

@@ -121,12 +121,18 @@ SPOILT: dict[str, Callable[[Path], object]] = {
         "text,image_paths,item_id\nred oak chair,images/p1.jpg,p1\n"
     ),
     "1 lines have not the 3 fields": replaced("items", "red oak chair", "chair, red oak"),
-    "1 lines are not UTF-8": replaced("items", "teal vase", "Caf\xe9 sign", "latin-1"),
+    "1 lines are not UTF-8": replaced("items", "teal vase", "żółta ławka", "cp1250"),
     "column 'item_id' holds Int64": numbered,
     "1 links lead to": lambda shop: replaced("train", "p3,l2", "p3,l2\np9,l1")(shop),
     "1 ids occur more than once": replaced("items", "p4,oak table,", "p4,oak table,\np1,red oak chair,"),
     "1 test items have links": replaced("train", "p3,l2", "p3,l2\np4,l2"),
     "1 rows have image paths outside": replaced("items", "images/p1.jpg", "/mnt/photos/p1.jpg"),
+    "3 of 3 image paths are URLs": lambda shop: (shop / "items.csv").write_text(
+        (shop / "items.csv").read_text().replace("images/", "https://cdn.example.com/")
+    ),
+    "the column 'rating' may change": lambda shop: (shop / "train.csv").write_text(
+        "item_id,label_id,rating\np1,l1,5\np2,l2,5\np3,l2,1\n"
+    ),
     "2 images are missing": pictures,
 }
 """What each message of the guide begins with, and the mistake that it tells of."""

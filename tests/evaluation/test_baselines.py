@@ -109,6 +109,11 @@ def test_buckets() -> None:
         ("1-2", 2, 3), ("6-10", 1, 1), (">50", 1, 0),
     ]  # fmt: skip
     told = bucket_metrics(csr_matrix([[0, 0.5, 0.9, 0], [0, 0, 0.5, 0]]), truth, groups)
-    assert told["1-2"] == {"recall_10": pytest.approx(1 / 3), "part_of_P_5": pytest.approx(0.1)}
+    assert told["1-2"] == {
+        "recall_10": pytest.approx(1 / 3),
+        "part_of_P_5": pytest.approx(0.1),
+        "labels": 2,
+        "links": 3,
+    }
     assert told["6-10"]["recall_10"] == 1
-    assert told[">50"] == {"recall_10": 0, "part_of_P_5": 0}
+    assert told[">50"] == {"recall_10": 0, "part_of_P_5": 0, "labels": 1, "links": 0}

@@ -125,3 +125,12 @@ def test_tables() -> None:
         "| popularity | 25.00 |",
         "| **MUFIN** | **50.00** |",
     ]
+
+
+def test_a_chart_marks_the_epoch_that_was_kept() -> None:
+    from mufin_model.evaluation import charts
+
+    plain, marked = (charts.lines([1.0, 2.0, 3.0], {"loss": [3.0, 2.0, 1.0]}, "epoch", mark=m) for m in (None, 2.0))
+    assert 'class="mark"' not in plain
+    assert '<line class="mark" x1="226.0" x2="226.0"' in marked
+    assert "epoch 2" in marked

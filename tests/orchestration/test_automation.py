@@ -12,8 +12,9 @@ import pytest
 
 from mufin_dagster import assets, automation, jobs, pipeline, run_tags, settings, sync, versioning
 from mufin_dagster.settings import Automation
+from mufin_model import run_mode
 from mufin_model.artefacts import Workspace
-from mufin_model.config import load
+from mufin_model.config import KEEPS, load
 from mufin_model.errors import SettingError
 
 from .conftest import REPOSITORY, STEPS, Project
@@ -190,13 +191,15 @@ def test_all_is_off_by_default(project: Project):
 
 
 def test_a_refresh_keeps_the_weights_and_a_retraining_does_not(stages, project: Project):
+    settings = load(REPOSITORY / "params.yaml", "demo")
     for job, kept in ((jobs.REFRESH, True), (jobs.RETRAIN, False)):
         config = jobs.run_config(stages, job)["ops"]
-        told = [one for op in config.values() for one in op["config"]["settings"]]
-        found = load(REPOSITORY / "params.yaml", "demo", told)
-        assert [found.encode.keep_weights, found.pretrain.keep_weights, found.finetune.keep_weights] == [kept] * 3
-        assert found.ingest.keep_split is kept
         assert set(config) == {f"demo__{noun}" for noun in jobs.KEPT}
+        assert {op["config"]["mode"] for op in config.values()} == {job}
+        for verb, field in KEEPS.items():
+            found = run_mode.applied(settings, verb, project.root / "nowhere", {run_mode.MODE: job})
+            assert getattr(getattr(found, verb), field) is kept
+    assert run_mode.applied(settings, "mine", project.root, {run_mode.MODE: jobs.REFRESH}) == settings
 
 
 def test_without_weights_a_refresh_is_a_training(stages, tmp_path: Path):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
-from mufin_dagster import pipeline
+import pytest
+import yaml
+
+from mufin_dagster import pipeline, versioning
+from mufin_model.errors import DiskError
 
 from .conftest import Project
 
@@ -37,6 +42,26 @@ def test_a_lock_that_is_being_written_is_waited_for(project: Project):
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_commit_that_fails_takes_back_its_own_entry_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = project.root / "dvc.lock"
+    before = yaml.safe_load(lock.read_text())
+
+    def fails(root: Path, *_: str) -> str:
+        """As DVC does where the cache is full, while another process records its own."""
+        now = yaml.safe_load(lock.read_text())
+        now["stages"]["letters@one"]["cmd"] = "what never got into the cache"
+        now["stages"]["letters@two"] = now["stages"]["words@one"]
+        lock.write_text(yaml.safe_dump(now, sort_keys=False))
+        raise DiskError("no room")
+
+    monkeypatch.setattr(versioning, "dvc", fails)
+    with pytest.raises(DiskError):
+        versioning.commit(project.root, "letters@one", lock)
+    now = yaml.safe_load(lock.read_text())["stages"]
+    assert now.pop("letters@two") == before["stages"]["words@one"]
+    assert now == before["stages"]
 
 
 def test_what_dvc_yaml_declares_needs_no_lock(project: Project) -> None:

@@ -160,7 +160,7 @@ def test_a_run_ends_well_whatever_is_killed(daemon: Daemon) -> None:
         assert letters.run_id == instance.get_runs()[-1].run_id  # made once, by the first
     assert "ANOTHER TEXT" in (project.root / "data/one/report/report.html").read_text()
     assert not versioning.status(project.root, *(f"{noun}@one" for noun in STEPS))
-    assert not [path.name for path in (project.root / "data/one").glob(".*.[0-9]*")]
+    assert not [path.name for path in (project.root / "data/one").glob(".*.*-*")]
 
 
 def test_two_runs_of_one_asset_at_once(project: Project) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
+
 import dagster as dg
 import pytest
 
-from mufin_dagster import retries
+from mufin_dagster import memory, retries
 from mufin_dagster.process import Ended
 from mufin_dagster.settings import Automation
 from mufin_dagster.versioning import VersioningError
-from mufin_model.errors import CatalogError, DiskError
+from mufin_model.errors import ArtefactError, CatalogError, DiskError, SeveralErrors
 
 from .conftest import Project
 
@@ -19,10 +22,14 @@ from .conftest import Project
     [
         (Ended(-9, "epoch 3", None), True),
         (Ended(137, "epoch 3", None), True),
-        (Ended(1, "Traceback\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate", None), True),
         (Ended(1, "Traceback\nurllib3: Temporary failure in name resolution", None), True),
         (Ended(1, "Traceback\nValueError: broken on purpose", None), False),
         (Ended(1, "warning: read timed out\n" + "epoch\n" * 20 + "ValueError: a bug", None), False),
+        (Ended(1, "Traceback\ntorch.OutOfMemoryError: CUDA out of memory.", None, "GPU"), True),
+        (Ended(137, "epoch 3", None, "machine"), True),
+        (Ended(137, "epoch 3", None, "limit"), False),
+        (Ended(1, "MemoryError: Unable to allocate 745. GiB", None, "refused"), False),
+        (Ended(75, "ArtefactError: cannot read it", "ArtefactError: cannot read it"), True),
         (Ended(2, "CatalogError: a digit", "CatalogError: a digit"), False),
         (Ended(2, "CatalogError: a text says ConnectionError", "CatalogError: a text says ConnectionError"), False),
     ],
@@ -42,6 +49,41 @@ def test_what_may_pass_by_itself_is_tried_again(ended: Ended, again: bool):
 )
 def test_of_users_mistakes_only_the_networks_are(error, again):
     assert retries.may_pass(error) is again
+
+
+@pytest.mark.parametrize(
+    ("code", "tail", "now", "what"),
+    [
+        (-9, "epoch 3", (0, 0, 0), None),
+        (137, "epoch 3", (1, 1, 1), "limit"),
+        (-9, "epoch 3", (0, 1, 1), "machine"),
+        (-9, "epoch 3", (0, 0, 1), "machine"),
+        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", (0, 0, 0), "GPU"),
+        (1, "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 745. GiB", (0, 0, 0), "refused"),
+        (1, "ValueError: a bug", (0, 0, 1), None),
+        (0, "MemoryError was caught", (1, 1, 1), None),
+    ],
+)
+def test_out_of_memory_is_told_apart_from_a_lost_machine(code, tail, now, what):
+    assert memory.ran_out(code, tail, memory.Kills(0, 0, 0), memory.Kills(*now)) == what
+    told = retries.ended("mufin pretrain", Ended(code, tail, None, what)).description if code else ""
+    assert ("out of memory:" in told) is (what is not None)
+    assert ("batch_size" in told) is (what is not None)
+
+
+def test_a_typed_error_passes_where_what_caused_it_does():
+    def of(cause: OSError) -> ArtefactError:
+        try:
+            raise ArtefactError("cannot read it", where="a.json") from cause
+        except ArtefactError as error:
+            return error
+
+    assert of(OSError(errno.ESTALE, "Stale file handle")).may_pass
+    assert of(TimeoutError("the remote")).may_pass
+    assert pickle.loads(pickle.dumps(of(ConnectionResetError()))).may_pass
+    assert not of(FileNotFoundError(errno.ENOENT, "no such file")).may_pass
+    assert not SeveralErrors([of(TimeoutError()), CatalogError("a digit")]).may_pass
+    assert retries.may_pass(of(OSError(errno.EIO, "Input/output error")))
 
 
 def test_delays_double():

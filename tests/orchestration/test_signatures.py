@@ -20,10 +20,10 @@ NAMES = {"tail_labels_are_served", "runs_agree", "inference_is_fast"}
 
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
-    """Ten test items predicted in two seconds; the tail found half as often as the head."""
+    """A hundred test items predicted in twenty seconds; the tail found half as often as the head."""
     made = Workspace(tmp_path)
     for noun, file, told in (
-        ("raw_descriptors", "summary.json", {"items_by_split": {"train": 90, "test": 10}}),
+        ("raw_descriptors", "summary.json", {"items_by_split": {"train": 900, "test": 100}}),
         (
             "eval_report",
             "metrics.json",
@@ -32,7 +32,7 @@ def workspace(tmp_path) -> Workspace:
     ):
         made.path("demo", noun).mkdir(parents=True)
         (made.path("demo", noun) / file).write_text(json.dumps(told))
-    made.took("demo", "predictions", 2.0)
+    made.took("demo", "predictions", 20.0)
     return made
 
 

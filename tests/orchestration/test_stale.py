@@ -33,7 +33,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(REPOSITORY / name, root / name)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    own = {stage: {} for stage in STAGES}
+    own: dict[str, object] = {"seed": None, **{stage: {} for stage in STAGES}}
     own["encode"] = {"image_backbone": "resnet10t", "image_weights": WEIGHTS}
     params |= {"datasets": ["demo"], "per_dataset": {"demo": own}}
     (root / "params.yaml").write_text(yaml.safe_dump(params))

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from mufin_model.errors import SettingError
 from mufin_model.training import loop
-from mufin_model.training.batching import balanced_clusters, batches
+from mufin_model.training.batching import balanced_clusters, batch_of, batches
+from mufin_model.training.checkpoint import State
 
 FILES = {"pretrain": "pretrained_model", "finetune": "finetuned_classifiers"}
 BEFORE = {
@@ -27,15 +28,15 @@ class Killed(Exception):
 
 def killed_after(small, stage: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a stage until the checkpoint of an epoch is written, and die in the next."""
-    wrote = loop._checkpoint
+    wrote = State.write
 
-    def checkpoint(plan, key, model, optimizer, schedule, curve):
-        wrote(plan, key, model, optimizer, schedule, curve)
-        if len(curve) == epoch:
+    def write(state, folder, key):
+        wrote(state, folder, key)
+        if len(state.curve) == epoch:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_checkpoint", checkpoint)
+        patch.setattr(State, "write", write)
         with pytest.raises(Killed):
             small.run(stage)
     assert not small.workspace.path(small.dataset, FILES[stage]).exists()
@@ -106,9 +107,10 @@ def test_other_data_starts_anew(built, tmp_path, monkeypatch, capfd) -> None:
 
 def test_a_loss_that_is_no_number_is_named(built, tmp_path) -> None:
     small = built.branch(tmp_path, BEFORE["finetune"], ("finetune.lr=1e30",))
-    with pytest.raises(SettingError, match="the loss of finetune is") as caught:
+    with pytest.raises(SettingError, match=r"the loss of finetune is .* in epoch 1, step 2") as caught:
         small.run("finetune")
     assert "lower the learning rate" in str(caught.value)
+    assert "1e+30" in str(caught.value)
     assert not small.workspace.path(small.dataset, "finetuned_classifiers").exists()
 
 
@@ -116,6 +118,7 @@ def test_the_curve_has_a_row_an_epoch(built) -> None:
     for noun in FILES.values():
         rows = list(csv.DictReader((built.noun(noun) / "loss.csv").open()))
         assert [row["epoch"] for row in rows] == ["1", "2"]
+        assert [row["best"] for row in rows] == ["0", "1"]  # few validation items: the last is kept
         assert all(0 <= float(row["val_p1"]) <= 1 and float(row["loss"]) > 0 for row in rows)
 
 
@@ -126,6 +129,11 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
     assert rates[-1] < 0.01
     assert loop.passes(5, 100, 8) == 13
     assert loop.passes(5, 0, 8) == 5
+
+
+def test_small_catalogues_make_several_steps_an_epoch() -> None:
+    assert [batch_of(items, 256) for items in (10, 300, 675, 5000)] == [64, 64, 85, 256]
+    assert batch_of(5000, 32) == 32
 
 
 @pytest.mark.parametrize(("n", "leaf"), [(1, 8), (7, 8), (100, 8), (257, 16), (64, 1)])

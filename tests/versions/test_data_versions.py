@@ -104,5 +104,5 @@ def test_an_override_or_a_name_that_is_unknown(shop: Shop) -> None:
     (before,) = shop.git("rev-list", "--max-parents=0", "HEAD").split()
     with pytest.raises(VersioningError, match=f"commit {before[:10]} has no raw_descriptors of shop"):
         data_diff.snapshot(shop.workspace, "shop", before)
-    with pytest.raises(VersioningError, match="git rev-parse failed"):
+    with pytest.raises(VersioningError, match="no commit, branch or tag is called"):
         restore(shop.workspace, "nothing")

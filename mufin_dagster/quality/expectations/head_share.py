@@ -12,6 +12,9 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 
 from mufin_dagster.quality.expectations.judged import KEPT, Found, Judged, whole_frame
 
+SMALLEST = 1.0
+"""Labels in the head, below which it is no head."""
+
 
 class HeadShare(TableMetricProvider):
     """The share of a column's sum in its largest values; the rows are these."""
@@ -50,3 +53,7 @@ class ExpectColumnHeadShareToBeBelow(Judged):
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.head_share",)
     success_keys: ClassVar[tuple[str, ...]] = ("column", "head", "max_value")
+
+    def tells(self, found: Found) -> bool:
+        # of fewer labels the largest one is more than such a share of them
+        return found.asked * self.head >= SMALLEST

@@ -20,6 +20,7 @@ class Found:
 
     Attributes:
         asked: rows that were judged.
+        noise: a value that chance may reach in a sample of that size.
         offending: how many of them break the expectation.
         rows: the first of these, each a mapping.
         value: what the expectation's bound is held against; None where there was nothing to see.
@@ -29,6 +30,7 @@ class Found:
     offending: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     value: float | None = None
+    noise: float = 0.0
 
 
 def whole_frame(execution_engine: PandasExecutionEngine, metric_domain_kwargs: dict[str, Any]) -> pd.DataFrame:
@@ -50,6 +52,10 @@ class Judged(BatchExpectation):
     nothing: ClassVar[str] = "nothing to compare with"
     """Observed where there was nothing to see, which passes."""
 
+    def tells(self, found: Found) -> bool:
+        """Whether a value beyond the bound is more than chance may do in a sample of that size."""
+        return True
+
     @classmethod
     def is_abstract(cls) -> bool:
         return not cls.metric_dependencies
@@ -58,10 +64,14 @@ class Judged(BatchExpectation):
         self, metrics: dict[str, Any], runtime_configuration: dict[str, Any] | None = None, execution_engine: Any = None
     ) -> dict[str, Any]:
         found: Found = metrics[self.metric_dependencies[0]]
+        within = found.value is None or found.value <= self.max_value
+        observed: Any = self.nothing if found.value is None else round(found.value, 4)
+        if not within and not self.tells(found):
+            within, observed = True, f"cannot tell: {observed:g} may be chance in so small a sample"
         return {
-            "success": found.value is None or found.value <= self.max_value,
+            "success": within,
             "result": {
-                "observed_value": self.nothing if found.value is None else round(found.value, 4),
+                "observed_value": observed,
                 "element_count": found.asked,
                 "unexpected_count": found.offending,
                 "unexpected_percent": 100 * found.offending / max(1, found.asked),

@@ -14,6 +14,7 @@ from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
+from mufin_dagster.quality.evidence import unlikely
 from mufin_dagster.quality.expectations.judged import KEPT, Found, Judged, whole_frame
 
 MAX_BITS = 2
@@ -103,3 +104,6 @@ class ExpectTestPicturesToBeNew(Judged):
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.near_pictures",)
     success_keys: ClassVar[tuple[str, ...]] = ("hash", "split", "max_value")
+
+    def tells(self, found: Found) -> bool:
+        return unlikely(found.offending, found.asked, self.max_value)

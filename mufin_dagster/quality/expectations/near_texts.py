@@ -16,6 +16,7 @@ from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
+from mufin_dagster.quality.evidence import unlikely
 from mufin_dagster.quality.expectations.judged import KEPT, Found, Judged, whole_frame
 
 WORDS_FOR_ONE = 8
@@ -115,3 +116,6 @@ class ExpectTestTextsToBeNew(Judged):
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.near_texts",)
     success_keys: ClassVar[tuple[str, ...]] = ("text", "split", "max_value")
+
+    def tells(self, found: Found) -> bool:
+        return unlikely(found.offending, found.asked, self.max_value)

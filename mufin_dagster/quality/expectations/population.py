@@ -10,6 +10,7 @@ from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
 from mufin_dagster.drift import stability, terms
+from mufin_dagster.quality.evidence import stability_by_chance
 from mufin_dagster.quality.expectations.judged import Found, Judged, whole_frame
 
 NOW, THEN = "now", "release"
@@ -52,7 +53,8 @@ class PopulationStability(TableMetricProvider):
             }
             for place in moved
         ]
-        return Found(len(parts), len(moved), rows, float(parts.sum()))
+        noise = stability_by_chance(len(then), len(now), len(parts))
+        return Found(len(parts), len(moved), rows, float(parts.sum()), noise)
 
 
 class ExpectColumnPopulationToBeStable(Judged):
@@ -70,3 +72,6 @@ class ExpectColumnPopulationToBeStable(Judged):
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.population_stability",)
     success_keys: ClassVar[tuple[str, ...]] = ("column", "era", "max_value")
     nothing: ClassVar[str] = "no release to compare with"
+
+    def tells(self, found: Found) -> bool:
+        return found.value is not None and found.value > found.noise

@@ -10,6 +10,9 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import polars as pl
+
+from mufin_model.catalog.faults import gathered
 from mufin_model.catalog.schema import Source, nearest
 from mufin_model.errors import CatalogError, SettingError
 
@@ -59,6 +62,24 @@ def read(folder: Path, format: str) -> Source:
         rows=[there],
         mend="write the tables items, labels, train and test, as .csv, .jsonl or .parquet (data/README.md shows them)",
     )
+
+
+def tables(folder: Path) -> dict[str, pl.DataFrame]:
+    """The generic tables alone, wherever their image paths lead.
+
+    Raises:
+        CatalogError: as `read`, or the catalogue is not in the generic tables.
+    """
+    found: dict[str, pl.DataFrame] = {}
+    with gathered():
+        for name in formats():
+            module = _module(name)
+            if hasattr(module, "read_tables") and folder.is_dir() and module.recognises(folder):
+                found |= module.read_tables(folder)[1]
+    if not found:
+        hint = "name the folder that holds items, labels, train and test, as .csv, .jsonl or .parquet"
+        raise CatalogError("there are no generic tables", where=str(folder), mend=hint)
+    return found
 
 
 def _module(name: str) -> ModuleType:

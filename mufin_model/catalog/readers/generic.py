@@ -12,6 +12,7 @@ import polars as pl
 
 from mufin_model.catalog import table_files
 from mufin_model.catalog.distrust import open_parquet, reading
+from mufin_model.catalog.link_columns import LINKS
 from mufin_model.catalog.schema import COLUMNS, Source
 
 SUFFIXES = (".parquet",)
@@ -28,15 +29,28 @@ def read(folder: Path) -> Source:
     Raises:
         CatalogError: a file is missing or no Parquet, or an image path leads out of the folder.
     """
+    return table_files.assembled(folder, *read_tables(folder))
+
+
+def read_tables(folder: Path) -> tuple[dict[str, Path], dict[str, pl.DataFrame], list[str]]:
+    """The file of each table, the tables, and what was read otherwise than as it stands."""
+    notes: list[str] = []
     files = table_files.find(folder, SUFFIXES)
-    return table_files.assembled(folder, files, table_files.read_all(files, _read_table))
+    return files, table_files.read_all(files, _read_table), notes
 
 
 def _read_table(name: str, file: Path) -> pl.DataFrame:
     open_parquet(file).close()
     with reading(file):
         have = pl.read_parquet_schema(file)
-        # Other columns are ignored, but their names serve the error messages where one is missing.
-        table = pl.read_parquet(file, columns=[column for column in COLUMNS[name] if column in have], use_pyarrow=False)
+        # Of other columns only those of links are read; the names of all serve messages.
+        wanted = [
+            column for column, dtype in have.items() if column in COLUMNS[name] or (name in LINKS and _plain(dtype))
+        ]
+        table = pl.read_parquet(file, columns=wanted, use_pyarrow=False)
     rest = [pl.lit(None).alias(column) for column in have if column not in table.columns]
     return table.with_columns(rest) if len(table.columns) else pl.DataFrame(schema=have)
+
+
+def _plain(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)

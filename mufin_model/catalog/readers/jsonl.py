@@ -10,7 +10,6 @@ keys and blank lines are ignored. Images lie below the folder, or in images.parq
 
 from __future__ import annotations
 
-import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,11 @@ import pyarrow as pa
 
 from mufin_model.catalog import table_files
 from mufin_model.catalog.json_entries import whole
-from mufin_model.catalog.lines import BadLines, blocks
+from mufin_model.catalog.lines import BadLines
+from mufin_model.catalog.link_columns import LINKS
 from mufin_model.catalog.schema import COLUMNS, Source
+from mufin_model.catalog.text_lines import texts
+from mufin_model.errors import CatalogError
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 
@@ -38,25 +40,35 @@ def read(folder: Path) -> Source:
         CatalogError: a file is missing or damaged, a line is no object or of other values than its columns', or an
             image path leads out of the folder.
     """
+    return table_files.assembled(folder, *read_tables(folder))
+
+
+def read_tables(folder: Path) -> tuple[dict[str, Path], dict[str, pl.DataFrame], list[str]]:
+    """The file of each table, the tables, and what was read otherwise than as it stands."""
+    notes: list[str] = []
     files = table_files.find(folder, SUFFIXES)
-    return table_files.assembled(folder, files, table_files.read_all(files, _read_table))
+    return files, table_files.read_all(files, lambda name, file: _read_table(name, file, notes)), notes
 
 
-def _read_table(name: str, file: Path) -> pl.DataFrame:
+def _read_table(name: str, file: Path, notes: list[str]) -> pl.DataFrame:
     wanted = COLUMNS[name]
     parts = [pl.DataFrame(schema=wanted)]
     bad, names = BadLines(file), table_files.Names(wanted)
     decode = json.JSONDecoder().decode
-    for first, lines in blocks(file):
-        if first == 1:
-            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
+    for first, lines in texts(file, bad, notes):
+        if lines[0].strip() == "[" and first == 1:
+            raise CatalogError(
+                "the file is one list, not an object a line",
+                where=str(file),
+                mend=f"jq -c '.[]' {file.name} writes an object a line",
+            )
         records: list[dict[str, Any]] = []
         at: list[int] = []
         for number, line in enumerate(lines):
             if not line.strip():
                 continue
             try:
-                record = decode(line.decode())
+                record = decode(line)
             except (ValueError, RecursionError):
                 record = None
             if isinstance(record, dict):
@@ -73,10 +85,12 @@ def _read_table(name: str, file: Path) -> pl.DataFrame:
             for place in odd:
                 told = f"hold no {want}"
                 bad.add(first + at[place], lines[at[place]], told, column, f"write a {want}, or null")
+        further = [key for key in names.found if key not in wanted] if name in LINKS else []
+        columns += [_further([record.get(key) for record in records]).alias(key) for key in further]
         if not bad:
             parts.append(pl.DataFrame(columns))
     bad.refuse()
-    return names.told(pl.concat(parts))
+    return names.told(pl.concat(parts, how="diagonal"))
 
 
 def _series(values: list[Any], dtype: pl.DataType | type[pl.DataType]) -> tuple[pl.Series, list[int]]:
@@ -91,6 +105,12 @@ def _series(values: list[Any], dtype: pl.DataType | type[pl.DataType]) -> tuple[
         told = [(_string if string else _strings)(value) for value in values]
         odd = [place for place, value in enumerate(values) if value is not None and told[place] is None]
         return pl.Series(pa.array(told, kind)), odd
+
+
+def _further(values: list[Any]) -> pl.Series:
+    """The values of a key that no table asks for, as text."""
+    texts = [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series([None if text is None else whole(text) for text in texts], dtype=pl.String)
 
 
 def _string(value: Any) -> str | None:

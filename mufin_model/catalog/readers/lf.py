@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from mufin_model.catalog import vixml
+from mufin_model.catalog.distrust import Unreadable, in_words
 from mufin_model.catalog.faults import apart, settle
 from mufin_model.catalog.image_files import ImageFiles
 from mufin_model.catalog.json_entries import whole
@@ -86,7 +87,7 @@ def _read(file: Path, n_labels: int | None) -> tuple[pl.DataFrame, Pairs]:
             try:
                 uid, text, targets = _record(line, n_labels)
             except (ValueError, RecursionError) as error:
-                bad.append((number + len(ids) + len(bad), line, str(error)))
+                bad.append((number + len(ids) + len(bad), line, in_words(error)))
                 if len(bad) == SHOWN:
                     break
                 continue
@@ -116,13 +117,13 @@ def _record(line: bytes, n_labels: int | None) -> tuple[str | None, str, list[in
     """
     record: Any = json.loads(line)
     if not isinstance(record, dict):
-        raise ValueError(f"a record is an object, not {type(record).__name__}")
+        raise Unreadable(f"a record is an object, not {type(record).__name__}")
     uid = record.get("uid")
     if uid is not None and (isinstance(uid, bool) or not isinstance(uid, str | int)):
-        raise ValueError("uid is neither text nor a number")
+        raise Unreadable("uid is neither text nor a number")
     parts = [record.get(field) or "" for field in ("title", "content")]
     if not all(isinstance(part, str) for part in parts) or not ("title" in record or "content" in record):
-        raise ValueError("title and content are not text")
+        raise Unreadable("title and content are not text")
     text = " ".join(part[:MAX_CHARS].strip() for part in parts).strip()[:MAX_CHARS]
     targets = [] if n_labels is None else _targets(record, n_labels)
     return (None if uid in (None, "") else whole(str(uid))), whole(text), targets
@@ -132,15 +133,15 @@ def _targets(record: dict[str, Any], n_labels: int) -> list[int]:
     """The labels of relevance above 0."""
     targets = record.get("target_ind")
     if not isinstance(targets, list):
-        raise ValueError("target_ind is missing, or no list")
+        raise Unreadable("target_ind is missing, or no list")
     for target in targets:
         if type(target) is not int or not 0 <= target < min(n_labels, LARGEST):
-            raise ValueError(f"target_ind {target!r:.40} is no line of lbl.json.gz (0 to {n_labels - 1:,})")
+            raise Unreadable(f"target_ind {target!r:.40} is no line of lbl.json.gz (0 to {n_labels - 1:,})")
     relevance = record.get("target_rel")
     if relevance is None:
         return targets
     if not isinstance(relevance, list) or len(relevance) != len(targets):
-        raise ValueError("target_rel is not as long as target_ind")
+        raise Unreadable("target_rel is not as long as target_ind")
     if not all(type(value) in (int, float) for value in relevance):
-        raise ValueError("target_rel holds something that is no number")
+        raise Unreadable("target_rel holds something that is no number")
     return [target for target, value in zip(targets, relevance, strict=True) if value > 0]

@@ -107,7 +107,7 @@ def test_memory_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         table = "".join(f"p{row},a title of some words,\n" for row in range(rows))
         smallest(tmp_path, b"id,text,image_paths\n" + table.encode())
         tracemalloc.start()
-        assert csv._read_table("items", tmp_path / "items.csv").height == rows
+        assert csv._read_table("items", tmp_path / "items.csv", []).height == rows
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]
@@ -125,16 +125,20 @@ def test_memory_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (b"id\ttext\timage_paths\np1\t\t\n", "not separated by ','", ", line 1", "'id\\ttext", "by tabs in a .tsv"),
         (
             b"id,text,image_paths\np1,chair, red,\np2,,\np3,\n",
-            "2 lines have not the 3 fields", "", "line 2: 'p1,chair, red,'", "that hold the separator in quotes",
+            "1 lines have not the 3 fields", "", "line 2: 'p1,chair, red,'", "that hold the separator in quotes",
         ),
         (
             b'id,text,image_paths\np1,"a\nb",\np2,"6" nail",\n',
-            "no readable row: ',' expected after '\"'", ", line 4", "", "double those within quotes",
+            "no readable row: a quote within quotes is not doubled", ", line 4", "", "double those within quotes",
         ),
-        (b'id,text,image_paths\np1,,\np2,"open,\n\n', "no readable row: unexpected end", ", line 3", "", "close"),
-        (b"id,text,image_paths\np1,Caf\xe9,\n", "1 lines are not UTF-8", "", "line 2: 'p1,Caf\xe9,'", "as UTF-8"),
-        ("id,text,image_paths\np1,x,\n".encode("utf-16"), "are not UTF-8", "", "line 1: ", "save it as UTF-8"),
-        (b"id,text,image_paths\rp1,,\r", "no readable row: new-line character", ", line 1", "", "close each"),
+        (b'id,text,image_paths\np1,,\np2,"open,\n\n', "no readable row: a quote is opened", ", line 3", "", "close"),
+        ("id,text,image_paths\np1,Caf\xe9,\np2,Ż\n".encode() + b"p3,\xe9t\xe9,\n",
+         "1 lines are not UTF-8", "", "line 4: 'p3,\xe9t\xe9,'", "as UTF-8"),
+        ("id,text,image_paths\np1,ławka biała,\n".encode("cp1250"), "1 lines are not UTF-8", "", "line 2: ", "iconv"),
+        ("id,text,image_paths\np1,красный стул,\n".encode("cp1251"), "1 lines are not UTF-8", "", "line 2: ", "iconv"),
+        (b"id,text,image_paths\np1,a\rb,\n", "no readable row: a carriage return", ", line 2", "", "close each"),
+        (b"p1,red oak chair,images/p1.jpg\np2,,\n", "first line names no columns", ", line 1", "has: p1", "id,text,im"),
+        (b"id,text,image_paths\np1,chair\n", "fewer than the 3 fields", "", "line 2: 'p1,chair'", "write every"),
     ],
 )  # fmt: skip
 def test_mistake(tmp_path: Path, items: bytes, what: str, where: str, row: str, mend: str) -> None:

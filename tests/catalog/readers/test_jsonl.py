@@ -91,7 +91,7 @@ ITEM = {"id": "1", "text": "x", "image_paths": []}
         (b"[1]", "1 lines are no JSON objects", "", ""),
         (b"null", "1 lines are no JSON objects", "", ""),
         (b'{"id": "2"} {"id": "3"}', "1 lines are no JSON objects", "", ""),
-        (b'{"id": "\xff"}', "1 lines are no JSON objects", "", ""),
+        (b'{"id": "\xff"}', "1 lines are not UTF-8", "", ""),
         (b"[" * 100_000, "1 lines are no JSON objects", "", ""),
         (b'{"id": ' + b"9" * 5_000 + b"}", "1 lines are no JSON objects", "", ""),
         ({"id": True}, "1 lines hold no string", "id", "write a string, or null"),

@@ -76,7 +76,7 @@ MISTAKES = {
     "no json": ("trn.json.gz", 2, b"{'uid': 1}", "lines are no records", "mend these lines"),
     "no object": ("lbl.json.gz", 2, b"[1]", "not list", ""),
     "blank": ("tst.json.gz", 2, b"", "one is blank", ""),
-    "not utf-8": ("tst.json.gz", 2, b'{"title": "Caf\xe9"}', "codec", ""),
+    "not utf-8": ("tst.json.gz", 2, b'{"title": "Caf\xe9"}', "in no encoding", ""),
     "no labels": ("trn.json.gz", 2, {"target_ind": ...}, "target_ind is missing", ""),
     "label past the last": (
         "tst.json.gz",
@@ -93,7 +93,7 @@ MISTAKES = {
     "title a number": ("trn.json.gz", 2, {"title": 5}, "title and content are not text", ""),
     "no text": ("lbl.json.gz", 2, {"title": ..., "content": ...}, "title and content are not text", ""),
     "uid a list": ("trn.json.gz", 2, {"uid": [1]}, "uid is neither", ""),
-    "endless nesting": ("trn.json.gz", 2, b"[" * 200_000, "recursion", ""),
+    "endless nesting": ("trn.json.gz", 2, b"[" * 200_000, "nested too deep", ""),
 }
 
 

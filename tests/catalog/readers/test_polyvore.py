@@ -149,8 +149,8 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "no colon": (written("polyvore_item_metadata.json", b'{"a" 1}'), "a colon", "metadata.json", ""),
     "no comma": (written("polyvore_item_metadata.json", b'{"a": {} "b": {}}'), "follows the entry", "entry 1", ""),
     "empty": (written(N + "test.json", b""), "does not begin", "test.json", ""),
-    "not utf-8": (written(N + "test.json", b'["\xff"]'), "codec", "test.json", ""),
-    "endless nesting": (written(N + "test.json", b"[" * 100_000), "recursion", "test.json", ""),
+    "not utf-8": (written(N + "test.json", b'["\xff"]'), "in no encoding", "test.json", ""),
+    "endless nesting": (written(N + "test.json", b"[" * 100_000), "nested too deep", "test.json", ""),
     "no outfits": (written(N + "test.json", b"[]"), "no questions about the test", "fill_in", "in no test outfit"),
     "outfit a list": (written(N + "train.json", b"[[1]]"), "no outfits", "train.json", "entry 0: an outfit is an"),
     "no set id": (
