@@ -243,6 +243,22 @@ def test_weights_fetched_by_the_stage_are_noted(root: Path, monkeypatch):
     assets._unchanged(before, after)
 
 
+def test_weights_that_another_launch_names_do_not_end_a_run(root: Path, monkeypatch):
+    (before,) = [stage for stage in pipeline.load(root) if stage.noun == "encoder_embeddings"]
+    monkeypatch.setenv(record.IN_STAGE, before.address)
+    asked = record.begin(root, "demo", "encode")
+    edit(root, "params.yaml", WEIGHTS, "models/y.safetensors")
+    (after,) = [stage for stage in pipeline.load(root) if stage.noun == "encoder_embeddings"]
+    assert after.fingerprint["weights"] == {"models/y.safetensors": "missing"}
+    record.end(root, "demo", "encode", asked)
+    assets._unchanged(before, after)
+    (root / WEIGHTS).write_bytes(b"two")
+    edit(root, "params.yaml", "models/y.safetensors", WEIGHTS)
+    pipeline.load(root)
+    with pytest.raises(LibraryError, match="changed while it ran"):
+        record.end(root, "demo", "encode", asked)
+
+
 def test_dagster_runs_the_projects_copy_and_never_paths_first(root: Path, tmp_path: Path, monkeypatch):
     other = tmp_path / "bin" / "mufin"
     other.parent.mkdir()
