@@ -219,9 +219,7 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, stage: Stage, 
 
 def _unchanged(before: Stage, after: Stage) -> None:
     """DVC records the code at commit; it must be that which the command ran with. Settings are the run's own."""
-    fetched = record.filled(before.fingerprint, after.fingerprint)
-    changed = record.changes(fetched, after.fingerprint)
-    if changed:
+    if changed := record.meanwhile(before.fingerprint, after.fingerprint):
         raise SettingError(
             f"the code of {before.noun} changed while it ran",
             where="mufin_model/",
@@ -249,6 +247,11 @@ def _commit(workspace: Workspace, stage: Stage, settings: RunSettings, mode: str
         versioning.record_catalog(workspace, stage.dataset)
     versioning.commit(workspace.root, stage.address, workspace.root / "dvc.lock")
     ran = settings.of(stage)
+    for key, made_with in lock_entry.settings(workspace.root, stage.address, record.FILE).items():
+        if "weights" in made_with:  # params.yaml may name others by now than the run's copy
+            read = record.named_weights(workspace.root, stage.dataset, workspace.root / settings.path)
+            own = {key: {**made_with, "weights": read}}
+            lock_entry.record(workspace.root, stage.address, own, record.FILE)
     if ran:
         lock_entry.record(workspace.root, stage.address, {key: learnt.get(key, value) for key, value in ran.items()})
 

@@ -17,16 +17,16 @@ from mufin_model.config import read
 FILE = "params.yaml"
 
 
-def settings(root: Path, address: str) -> dict[str, Any]:
-    """The settings that dvc.lock records of a stage, by their keys; empty where it records none."""
+def settings(root: Path, address: str, file: str = FILE) -> dict[str, Any]:
+    """The settings that dvc.lock records of a stage, by their keys; empty where it records none of that file."""
     path = root / "dvc.lock"
     entries = (read(path).get("stages") or {}) if path.is_file() else {}
-    return dict(((entries.get(address) or {}).get("params") or {}).get(FILE) or {})
+    return dict(((entries.get(address) or {}).get("params") or {}).get(file) or {})
 
 
-def record(root: Path, address: str, values: Mapping[str, Any]) -> None:
+def record(root: Path, address: str, values: Mapping[str, Any], file: str = FILE) -> None:
     """Replace them, under DVC's own lock and by one rename; nothing where they are these already."""
-    if settings(root, address) == values:
+    if settings(root, address, file) == values:
         return
     from dvc.lock import make_lock
     from dvc.repo import Repo
@@ -37,7 +37,7 @@ def record(root: Path, address: str, values: Mapping[str, Any]) -> None:
         assert repo.tmp_dir is not None
         with make_lock(os.path.join(repo.tmp_dir, "lock"), tmp_dir=repo.tmp_dir, wait=True):
             content = read(path)
-            content["stages"][address].setdefault("params", {})[FILE] = dict(values)
+            content["stages"][address].setdefault("params", {})[file] = dict(values)
             part = path.with_name(f".{path.name}.{owners.token()}")
             dump_yaml(str(part), content)
             os.replace(part, path)

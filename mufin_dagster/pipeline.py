@@ -55,8 +55,6 @@ class Stage:
     """Of the command, settings and code as they stand now."""
     fingerprint: dict[str, Any]
     """Code, libraries and weights as they stand now; empty where dvc.yaml does not ask for them."""
-    settings_version: str
-    """As `code_version`, without the fingerprint."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -189,7 +187,6 @@ def _stage(stage: Any, settings: Mapping[str, Any], root: Path) -> Stage:
         meta=dict((stage.meta or {}).get("dagster", {})),
         code_version=_code_version(cmd, values, code, fingerprint),
         fingerprint=fingerprint,
-        settings_version=_code_version(cmd, values, code, {}),
     )
 
 

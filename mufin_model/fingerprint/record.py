@@ -81,14 +81,20 @@ def refresh(root: Path) -> None:
     hashes = Hashes(root / HASHES)
     now: dict[str, dict[str, Fingerprint]] = {}
     for dataset in config.read(root / "params.yaml").get("datasets") or []:
-        try:
-            found = weights(root, config.load(root / "params.yaml", str(dataset)).encode, hashes)
-        except MufinError:  # the stage itself says what is wrong with its settings
-            found = {}
+        found = named_weights(root, str(dataset), root / "params.yaml", hashes)
         now[str(dataset)] = {**stages, WEIGHED: {**stages[WEIGHED], "weights": found}}
     if _read(root) != now:
         (root / FILE).parent.mkdir(parents=True, exist_ok=True)
         write_json(root / FILE, now)
+
+
+def named_weights(root: Path, dataset: str, params: Path, hashes: Hashes | None = None) -> dict[str, str | None]:
+    """The weights that the settings of a dataset name, in params.yaml or a run's copy of it."""
+    try:
+        chosen = config.load(params, dataset).encode
+    except MufinError:  # the stage itself says what is wrong with its settings
+        return {}
+    return weights(root, chosen, hashes or Hashes(root / HASHES))
 
 
 def recorded(root: Path, dataset: str, verb: str) -> Fingerprint | None:
@@ -143,7 +149,7 @@ def end(root: Path, dataset: str, verb: str, asked: Fingerprint) -> None:
     if None in asked.get("weights", {}).values():
         refresh(root)
     now = recorded(root, dataset, verb) or {}
-    if differing := changes(filled(asked, now), now):
+    if differing := meanwhile(asked, now):
         raise LibraryError(
             f"code, libraries or weights of {verb} changed while it ran",
             where=str(root / FILE),
@@ -152,11 +158,14 @@ def end(root: Path, dataset: str, verb: str, asked: Fingerprint) -> None:
         )
 
 
-def filled(before: Mapping[str, Any], after: Mapping[str, Any]) -> Fingerprint:
-    """`before`, with the weights that were not fetched yet as they are in `after`."""
-    later = after.get("weights", {})
-    known = {name: later.get(name) if old is None else old for name, old in before.get("weights", {}).items()}
-    return {**before, "weights": known} if known else dict(before)
+def meanwhile(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What changed while a stage ran; not weights that were fetched by it, nor that settings named since or before."""
+    old, new = before.get("weights", {}), after.get("weights", {})
+    both = [name for name in old if old[name] is not None and name in new]
+    return changes(
+        {**before, "weights": {name: old[name] for name in both}},
+        {**after, "weights": {name: new[name] for name in both}},
+    )
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

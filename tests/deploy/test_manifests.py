@@ -160,6 +160,17 @@ def test_a_pod_of_several_gpus_has_shared_memory() -> None:
     assert pod["pod_spec_config"]["volumes"][0]["empty_dir"] == {"medium": "Memory"}
 
 
+def test_the_image_runs_the_projects_own_copy_of_the_library() -> None:
+    """DVC records that copy; an installed one beside it would be run in its place."""
+    text = (REPOSITORY / "Dockerfile").read_text()
+    root = re.search(r"\bMUFIN_ROOT=(\S+)", text)
+    path = re.search(r"\bPYTHONPATH=(\S+)", text)
+    assert root
+    assert path
+    assert path[1] == root[1]
+    assert f"WORKDIR {root[1]}" in text
+
+
 def test_the_image_is_of_files_that_exist() -> None:
     for line in (REPOSITORY / "Dockerfile").read_text().splitlines():
         if line.startswith("COPY "):

@@ -16,6 +16,7 @@ from mufin_dagster import assets, execution, pipeline
 from mufin_model.artefacts import NOUNS, Workspace
 from mufin_model.cli import LIBRARY
 from mufin_model.config import STAGES
+from mufin_model.fingerprint import record
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,7 +24,9 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def written() -> dict[str, dict[str, object]]:
     """dvc.yaml as text, read without DVC's resolver."""
-    return yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    found = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    del found[pipeline.FINGERPRINT]  # no asset
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +57,18 @@ def test_edges_are_the_paths(written, stages, graph):
             for out in stage.get(kind, []):
                 outs[next(iter(out))] = noun
     for stage in stages:
-        told = [dep for dep in written[stage.noun]["deps"] if dep.startswith("data/")]
+        told = written[stage.noun]["deps"]
         expected = {dg.AssetKey([stage.dataset, outs.get(dep, "catalog")]) for dep in told}
         assert graph.get(assets.key(stage)).parent_keys == expected
 
 
 def test_a_stage_depends_on_the_settings_of_its_own_verb(written):
     for verb, noun in NOUNS.items():
-        keys = written[noun]["params"]
+        keys = settings_of(written[noun])
         assert verb in keys
         assert f"per_dataset.${{item.dataset}}.{verb}" in keys
-        assert set(keys) <= {verb, f"per_dataset.${{item.dataset}}.{verb}", "seed"}
+        both = {"seed", "per_dataset.${item.dataset}.seed"}
+        assert set(keys) in ({verb, f"per_dataset.${{item.dataset}}.{verb}"} | some for some in (set(), both))
 
 
 def test_a_stage_reads_no_settings_but_those_it_depends_on(written):
@@ -75,7 +79,22 @@ def test_a_stage_reads_no_settings_but_those_it_depends_on(written):
         source = importlib.util.find_spec(LIBRARY[verb][0]).origin
         read = set(sections.findall(Path(source).read_text()))
         assert verb in read
-        assert read <= set(written[noun]["params"])
+        assert read <= set(settings_of(written[noun]))
+
+
+def settings_of(stage):
+    """The keys of params.yaml among what a stage of dvc.yaml has under `params`."""
+    return [key for key in stage["params"] if isinstance(key, str)]
+
+
+def test_a_stage_depends_on_its_own_fingerprint_which_the_first_stage_writes(written):
+    first = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"][pipeline.FINGERPRINT]
+    assert first["always_changed"]
+    assert first["cmd"] == "mufin fingerprint"
+    assert first["outs"] == [{record.FILE: {"cache": False, "persist": True}}]
+    for verb, noun in NOUNS.items():
+        files = [key for key in written[noun]["params"] if not isinstance(key, str)]
+        assert files == [{record.FILE: [f"${{item.dataset}}.{verb}"]}]
 
 
 def test_what_a_stage_needs_is_on_its_op(stages, graph):
