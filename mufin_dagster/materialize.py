@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import signal
 import subprocess
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mufin_dagster import home, params, pipeline
 from mufin_dagster.pipeline import Stage
+from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
-from mufin_model.config import load, read
-from mufin_model.errors import SettingError
+from mufin_model.errors import DatasetError, SettingError
+from mufin_model.names import nearest
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, EventLogEntry
@@ -74,9 +74,11 @@ def materialize(
     """
     from rich.console import Console
 
-    names = list(datasets or read(workspace.params).get("datasets") or [])
+    names = config.datasets(workspace.params, datasets)
+    if not names:
+        raise DatasetError("no dataset is registered", where="params.yaml", mend="mufin add NAME PATH registers one")
     for dataset in names:
-        load(workspace.params, dataset, overrides)
+        config.load(workspace.params, dataset, overrides)
     for dataset in names if overrides else []:
         params.override(workspace, dataset, overrides)
     chosen = select(pipeline.load(workspace.root), names, nouns)
@@ -94,8 +96,7 @@ def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str
     wanted = [NOUNS.get(name, name) for name in nouns]
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, *NOUNS], n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(known)}"
+            mend = nearest(name, [*known, *NOUNS]) or f"one of: {', '.join(known)}"
             raise SettingError(f"no stage {name!r}", where="dvc.yaml", mend=mend)
     return [stage for stage in stages if stage.dataset in datasets and (not wanted or stage.noun in wanted)]
 
