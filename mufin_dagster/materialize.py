@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, params, pipeline
+from mufin_dagster import home, params, pipeline, run_end
 from mufin_dagster.pipeline import Stage
 from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
@@ -45,6 +45,8 @@ class Row:
     seconds: float = 0.0
     line: str = ""
     checks: dict[str, bool] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Checks that failed, and their severity."""
     error: str = ""
 
 
@@ -83,7 +85,16 @@ def materialize(
         params.override(workspace, dataset, overrides)
     chosen = select(pipeline.load(workspace.root), names, nouns)
     rows = {stage.key: Row("/".join(stage.key)) for stage in chosen}
-    return _run(workspace, rows, force, mode, Console())
+    console = Console()
+    passed = _run(workspace, rows, force, mode, console)
+    for dataset in names:
+        own = [row for key, row in rows.items() if key[0] == dataset]
+        failed = [(row.name, name, severity) for row in own for name, severity in row.failed.items()]
+        done = all(row.state == "done" for row in own) and (passed or any(row.error for row in rows.values()))
+        console.print()
+        for line in run_end.lines(workspace, dataset, failed, done):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return passed
 
 
 def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str]) -> list[Stage]:
@@ -191,6 +202,8 @@ def _apply(entry: EventLogEntry, rows: dict[tuple[str, str], Row]) -> Row | None
         row = rows.get(tuple(found.asset_key.path))  # type: ignore[arg-type]
         if row:
             row.checks[found.check_name] = found.passed
+            if not found.passed:
+                row.failed[found.check_name] = "critical" if found.severity.value == "ERROR" else "warning"
             if not found.passed and found.severity.value == "ERROR":
                 row.state, row.error = "failed", f"{row.error}\ncheck {found.check_name}: {found.description}".strip()
                 return row

@@ -142,6 +142,39 @@ def test_a_slip_of_the_pen_is_told_before_anything_runs(project: Project, argume
     assert not (project.root / ".dagster_home").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("status", "materialize", "refresh", "retrain", "validate", "releases", "rollback", "ingest", "pretrain"),
+        *("serve", "backfill HEAD", "data history", "data commit -m x", "data diff HEAD"),
+    ],
+)
+def test_an_unknown_dataset_is_a_mistake_everywhere(project: Project, monkeypatch: pytest.MonkeyPatch, command: str):
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    monkeypatch.chdir(project.root)
+    done = CliRunner().invoke(app, [*command.split(), "-d", "tow"])
+    assert done.exit_code == 2, done.output
+    assert "DatasetError: no dataset named 'tow'" in done.stderr
+    assert "did you mean 'two'?" in done.stderr
+
+
+def test_an_unknown_revision_names_the_nearest(project: Project, monkeypatch: pytest.MonkeyPatch):
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    git(project, "tag", "v1.2")
+    monkeypatch.chdir(project.root)
+    for command in ("backfill v1.3", "data diff v1.3", "data verify v1.3", "data restore v1.3", "validate --rev v1.3"):
+        done = CliRunner().invoke(app, command.split())
+        assert done.exit_code == 2, done.output
+        assert "did you mean 'v1.2'?" in done.stderr, command
+
+
+def git(project: Project, *arguments: str) -> None:
+    name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *name, *arguments], cwd=project.root, check=True, capture_output=True)
+
+
 def test_commits_at_once_wait_for_each_other(project: Project):
     addresses = [f"{noun}@one" for noun in STEPS]
     with ThreadPoolExecutor(len(addresses)) as pool:
