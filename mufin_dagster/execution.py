@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from mufin_dagster import launcher, machine
+from mufin_dagster import alone, launcher, machine
 from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.settings import Seconds, section
@@ -117,7 +117,7 @@ def executor(settings: Execution, with_checks: bool = True) -> dg.ExecutorDefini
     Raises:
         SettingError: a library that the target needs is not installed.
     """
-    return EXECUTORS[settings.target](settings, with_checks)
+    return launcher.wrapped(EXECUTORS[settings.target](settings, with_checks), alone.Alone)
 
 
 def run(
@@ -151,7 +151,7 @@ def _processes(at_once: int, with_checks: bool, name: str) -> dg.ExecutorDefinit
         {"max_concurrent": at_once, "start_method": {"forkserver": {"preload_modules": preload}}}, name=name
     )
     assert isinstance(configured, dg.ExecutorDefinition)
-    return launcher.seen(configured)
+    return launcher.wrapped(configured, launcher.Seen)
 
 
 def _machine(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition:
