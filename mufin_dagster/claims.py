@@ -22,6 +22,7 @@ from typing import IO
 from mufin_model.artefacts import Workspace
 
 POLL_SECONDS = 1.0
+WAITS = " waits for "
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def _claim(workspace: Workspace, dataset: str, run: str, job: str, waits: Callab
         while not _taken(file):
             held = holder(workspace, dataset)
             if held != told or told is None:
-                waits(f"{dataset} waits for {held or 'another run'}")
+                waits(f"{dataset}{WAITS}{held or 'another run'}")
                 told = held
             waits("")
             time.sleep(POLL_SECONDS)

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 
 from mufin_dagster import run_tags
-from mufin_dagster.claims import Holder
+from mufin_dagster.claims import WAITS, Holder
 from mufin_dagster.run_tags import BACKFILL, DATASET, JOB
 
 UNDER_WAY = [
@@ -33,7 +33,7 @@ class Coordinator(QueuedRunCoordinator):
             self._instance.add_run_tags(run.run_id, tags)
         for name in datasets:
             if before := _before(self._instance, run, name):
-                self._instance.report_engine_event(f"{name} waits for {before}", run)
+                self._instance.report_engine_event(f"{name}{WAITS}{before}", run)
         return super().submit_run(context)
 
 

@@ -117,7 +117,7 @@ def executor(settings: Execution, with_checks: bool = True) -> dg.ExecutorDefini
     Raises:
         SettingError: a library that the target needs is not installed.
     """
-    return launcher.wrapped(EXECUTORS[settings.target](settings, with_checks), alone.Alone)
+    return EXECUTORS[settings.target](settings, with_checks)
 
 
 def run(
@@ -151,7 +151,9 @@ def _processes(at_once: int, with_checks: bool, name: str) -> dg.ExecutorDefinit
         {"max_concurrent": at_once, "start_method": {"forkserver": {"preload_modules": preload}}}, name=name
     )
     assert isinstance(configured, dg.ExecutorDefinition)
-    return launcher.wrapped(configured, launcher.Seen)
+    return launcher.wrapped(
+        configured, lambda inner: launcher.Seen(alone.Alone(inner))
+    )  # one that waits is seen to live
 
 
 def _machine(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition:
@@ -176,7 +178,7 @@ def _kubernetes(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition
         ) from error
     configured = k8s_job_executor.configured({"max_concurrent": settings.remote_steps}, name="kubernetes")
     assert isinstance(configured, dg.ExecutorDefinition)
-    return configured
+    return launcher.wrapped(configured, alone.Alone)
 
 
 EXECUTORS: dict[str, Callable[[Execution, bool], dg.ExecutorDefinition]] = {

@@ -73,9 +73,7 @@ class Seen(dg.Executor):
         yield from self._inner.execute(plan_context, execution_plan)
 
 
-def wrapped(
-    definition: dg.ExecutorDefinition, wrapper: Callable[[dg.Executor], dg.Executor]
-) -> dg.ExecutorDefinition:
+def wrapped(definition: dg.ExecutorDefinition, wrapper: Callable[[dg.Executor], dg.Executor]) -> dg.ExecutorDefinition:
     """The executor, each one that it makes in a wrapper."""
     create = definition.executor_creation_fn
     assert create is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, params, pipeline, run_end
+from mufin_dagster import claims, home, params, pipeline, run_end
 from mufin_dagster.pipeline import Stage
 from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
@@ -32,6 +32,7 @@ MARKS = {
     "done": "[green]✓[/green]",
     "failed": "[red]✗[/red]",
     "skipped": "[yellow]-[/yellow]",
+    "cancelled": "[yellow]-[/yellow]",
 }
 
 
@@ -135,8 +136,12 @@ def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, mo
             _follow(instance, launch, child, rows, console)
         except KeyboardInterrupt:
             console.print("cancelling: the stage under way tidies up, earlier artefacts stay")
-            child.send_signal(signal.SIGINT)
-            child.wait()
+            _cancel(instance, launch, child)
+            for row in rows.values():
+                if row.state in ("waiting", "running"):
+                    row.state = "cancelled"
+                    console.print(_plain(row), markup=False, highlight=False, soft_wrap=True)
+            console.print("the run is cancelled; the same command goes on from the last finished stage")
             raise
     for row in rows.values():
         if row.state in ("waiting", "running"):
@@ -152,6 +157,22 @@ def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, mo
     if not child.returncode:
         log.unlink()
     return child.returncode == 0
+
+
+def _cancel(instance: DagsterInstance, launch: str, child: subprocess.Popen[bytes]) -> None:
+    """End the run's process. Dagster first learns that someone asks for it: it calls the run failed otherwise."""
+    from dagster import DagsterRunStatus
+
+    run = instance.get_run_by_id(_run_id(instance, launch))
+    if run and not run.is_finished:
+        instance.report_run_canceling(run, "Cancelled in the shell.")
+    child.send_signal(signal.SIGINT)
+    child.wait()
+    run = instance.get_run_by_id(_run_id(instance, launch))
+    if run and not run.is_finished:
+        if run.status != DagsterRunStatus.CANCELING:
+            instance.report_run_canceling(run, "Cancelled in the shell.")
+        instance.report_run_canceled(run)
 
 
 def _follow(
@@ -176,6 +197,8 @@ def _follow(
                 cursor, more = page.cursor, page.has_more
                 for record in page.records:
                     row = _apply(record.event_log_entry, rows)
+                    if told := _waits(record.event_log_entry):
+                        console.print(told, markup=False, highlight=False, soft_wrap=True)
                     if row and live is None:
                         console.print(_plain(row), markup=False, highlight=False, soft_wrap=True)
             if not over:
@@ -227,6 +250,13 @@ def _apply(entry: EventLogEntry, rows: dict[tuple[str, str], Row]) -> Row | None
     else:
         return None
     return row
+
+
+def _waits(entry: EventLogEntry) -> str:
+    """That the run waits for another, and for which; nothing else."""
+    event = entry.dagster_event
+    told = event.message or "" if event and event.event_type_value == "ENGINE_EVENT" else ""
+    return told if claims.WAITS in told else ""
 
 
 def _failure(data: Any) -> str:
