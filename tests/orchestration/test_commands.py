@@ -10,11 +10,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from mufin_dagster import datasets, params, status, versioning
+from mufin_dagster import claims, datasets, home, params, run_tags, status, versioning
 from mufin_dagster.cli import app
 from mufin_model.artefacts import aside
 from mufin_model.config import read
@@ -109,6 +110,10 @@ def test_cancel_ends_the_command_and_leaves_the_earlier_artefact(project: Projec
     told, _ = child.communicate(timeout=300)
     assert gone(int(pid_file.read_text()))
     assert child.returncode == 130, told
+    assert "one/words: cancelled" in told
+    assert "failed" not in told
+    (run,) = runs(project)
+    assert run.status == dg.DagsterRunStatus.CANCELED
     after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     assert after == before
     with aside(folder.parent, "words"):  # a command too slow to end well was killed: the next run tidies up
@@ -125,6 +130,35 @@ def test_materialize_through_the_real_executor_and_instance(project: Project):
         assert line in done.stdout
     assert "CatalogError: a digit\n  where: text.txt, line 1\n" in done.stdout
     assert not versioning.status(project.root, "letters@one", "words@one")
+    assert "next: mufin status -d one" in done.stdout
+    (run,) = runs(project)
+    assert run_tags.datasets(run.tags) == ["one", "two"]
+    # by which the pages of Dagster find it
+    assert run.tags_for_storage()[".dagster/repository"] == "__repository__@mufin"
+    assert run.remote_job_origin.job_name == run.job_name == "materialize"
+
+
+def test_a_run_in_a_shell_waits_for_the_run_of_the_same_dataset(project: Project):
+    told: list[str] = []
+    with claims.claimed(project.workspace, ["one"], "0123456789", "retrain", told.append):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mufin_dagster.cli", "materialize", "letters"],
+            cwd=project.root,
+            env=versioning.environment(project.root),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = child.stdout.readline()
+        assert line.startswith("one waits for run 01234567 (retrain, since 20"), line
+        assert not (project.root / "data" / "two" / "letters").exists()
+    rest, _ = child.communicate(timeout=300)
+    assert child.returncode == 0, rest
+    assert "two/letters: done in" in rest
+
+
+def runs(project: Project) -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.from_config(home.prepare(project.workspace)["DAGSTER_HOME"]) as instance:
+        return list(instance.get_runs())
 
 
 @pytest.mark.parametrize(
