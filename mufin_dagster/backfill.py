@@ -20,14 +20,13 @@ import dagster as dg
 from mufin_dagster import pipeline, process, versioning
 from mufin_dagster.data_objects import ensure
 from mufin_dagster.data_versions import git, history, known, resolve
-from mufin_dagster.run_tags import DATASET, JOB
+from mufin_dagster.run_tags import BACKFILL, DATASET, JOB
 from mufin_dagster.versioning import VersioningError
 from mufin_model import owners
 from mufin_model.artefacts import Workspace, tidy
 from mufin_model.config import read
 from mufin_model.run_mode import AGAIN, MODE
 
-BACKFILL = "backfill"
 KEPT = ".state/backfill"
 """Where in the dataset's folder the rebuilt reports lie, by commit."""
 REPORT = "eval_report"

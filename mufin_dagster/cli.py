@@ -114,10 +114,12 @@ def status(
 
     from mufin_dagster import overview
     from mufin_dagster import status as stages
+    from mufin_model import config
 
     workspace = Workspace.find()
-    states = stages.states(workspace, datasets or [])
-    told = overview.overview(workspace, datasets or [])
+    asked = config.datasets(workspace.params, datasets or []) if datasets else []
+    states = stages.states(workspace, asked)
+    told = overview.overview(workspace, asked)
     if as_json:
         print(json.dumps(overview.as_json(states, told), indent=2))
     else:

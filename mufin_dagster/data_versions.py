@@ -16,9 +16,10 @@ import yaml
 
 from mufin_dagster import pipeline, stale, tool_faults, versioning
 from mufin_dagster.versioning import VersioningError
+from mufin_model import config
 from mufin_model.artefacts import CATALOG, Workspace, full
-from mufin_model.config import read
-from mufin_model.errors import DatasetError, DiskError
+from mufin_model.errors import DiskError
+from mufin_model.names import nearest
 
 DESCRIPTORS = "raw_descriptors"
 """The artefact that tells what a version holds: tables and images as every stage reads them."""
@@ -84,8 +85,13 @@ def resolve(root: Path, rev: str) -> str:
         raise VersioningError(
             f"{what}; {tool_faults.SHALLOW.what}" if shallow else what,
             where=str(root),
-            mend=tool_faults.SHALLOW.hint if shallow else "git log --oneline --all shows the commits",
+            mend=tool_faults.SHALLOW.hint if shallow else _nearest(root, rev),
         ) from error
+
+
+def _nearest(root: Path, rev: str) -> str:
+    refs = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").split()
+    return nearest(rev, refs) or "git log --oneline --all shows the commits"
 
 
 def known(workspace: Workspace, datasets: Sequence[str]) -> list[str]:
@@ -94,13 +100,7 @@ def known(workspace: Workspace, datasets: Sequence[str]) -> list[str]:
     Raises:
         DatasetError: one is not registered.
     """
-    registered = [str(name) for name in read(workspace.params).get("datasets") or []]
-    for name in datasets:
-        if name not in registered:
-            raise DatasetError(
-                f"no dataset named {name!r}", where="params.yaml", mend=f"one of {', '.join(registered)}"
-            )
-    return list(datasets) or registered
+    return config.datasets(workspace.params, datasets)
 
 
 def commit(workspace: Workspace, message: str, datasets: Sequence[str] = ()) -> str | None:

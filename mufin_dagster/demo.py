@@ -66,4 +66,4 @@ def _show(workspace: Workspace) -> None:
     console = Console()
     console.print()
     console.print(table)
-    console.print(f"\nthe report: {report / 'report.html'}\nall of it in the browser: make ui", soft_wrap=True)
+    console.print("\nall of it in the browser: make ui", soft_wrap=True)

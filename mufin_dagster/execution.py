@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from mufin_dagster import launcher, machine
+from mufin_dagster import alone, launcher, machine
 from mufin_dagster.pipeline import Stage
 from mufin_dagster.process import Ended
 from mufin_dagster.settings import Seconds, section
@@ -151,7 +151,9 @@ def _processes(at_once: int, with_checks: bool, name: str) -> dg.ExecutorDefinit
         {"max_concurrent": at_once, "start_method": {"forkserver": {"preload_modules": preload}}}, name=name
     )
     assert isinstance(configured, dg.ExecutorDefinition)
-    return launcher.seen(configured)
+    return launcher.wrapped(
+        configured, lambda inner: launcher.Seen(alone.Alone(inner))
+    )  # one that waits is seen to live
 
 
 def _machine(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition:
@@ -176,7 +178,7 @@ def _kubernetes(settings: Execution, with_checks: bool) -> dg.ExecutorDefinition
         ) from error
     configured = k8s_job_executor.configured({"max_concurrent": settings.remote_steps}, name="kubernetes")
     assert isinstance(configured, dg.ExecutorDefinition)
-    return configured
+    return launcher.wrapped(configured, alone.Alone)
 
 
 EXECUTORS: dict[str, Callable[[Execution, bool], dg.ExecutorDefinition]] = {

@@ -10,8 +10,13 @@ import sys
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RemoteRepositoryOrigin
+from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-from mufin_dagster import definitions, home, jobs
+from mufin_dagster import definitions, home, jobs, run_tags
+from mufin_model.artefacts import Workspace
 
 
 def main(told: str) -> int:
@@ -27,15 +32,25 @@ def main(told: str) -> int:
     ops = {name: of_mode.get(name, {"config": {}}) for name in (key.to_python_identifier() for key in keys)}
     ops = {name: {"config": {**told["config"], **({"force": True} if force else {})}} for name, told in ops.items()}
     job = {"": definitions.everything, jobs.RETRAIN: definitions.retrain, jobs.REFRESH: definitions.refresh}[mode]
+    job_def, reconstructable = job(), dg.reconstructable(job)
+    datasets = list(dict.fromkeys(key.path[0] for key in keys))
     with dg.DagsterInstance.get() as instance:
-        done = dg.execute_job(
-            dg.reconstructable(job),
-            instance=instance,
-            asset_selection=keys,
+        run = instance.create_run_for_job(
+            job_def=job_def,
             run_config={"ops": ops, "loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-            tags={home.LAUNCH: wanted["launch"]},
+            tags={home.LAUNCH: wanted["launch"], **run_tags.tags(definitions.workspace, datasets)},
+            asset_selection=set(keys),
+            remote_job_origin=origin(definitions.workspace).get_job_origin(job_def.name),
+            job_code_origin=reconstructable.get_python_origin(),
         )
+        done = execute_run(reconstructable, run, instance)
         return 0 if done.success else 1
+
+
+def origin(workspace: Workspace) -> RemoteRepositoryOrigin:
+    """The code location as workspace.yaml names it: Dagster's pages list the runs that have it."""
+    location = location_origins_from_yaml_paths([str(workspace.root / "workspace.yaml")])[0]
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -73,15 +73,15 @@ class Seen(dg.Executor):
         yield from self._inner.execute(plan_context, execution_plan)
 
 
-def seen(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
-    """The executor, its runs seen."""
+def wrapped(definition: dg.ExecutorDefinition, wrapper: Callable[[dg.Executor], dg.Executor]) -> dg.ExecutorDefinition:
+    """The executor, each one that it makes in a wrapper."""
     create = definition.executor_creation_fn
     assert create is not None
     return dg.ExecutorDefinition(
         name=definition.name,
         config_schema=definition.config_schema,  # type: ignore[arg-type]  # it takes what it gives
         requirements=definition.get_requirements,
-        executor_creation_fn=lambda context: Seen(create(context)),
+        executor_creation_fn=lambda context: wrapper(create(context)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import signal
 import subprocess
@@ -15,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, params, pipeline
+from mufin_dagster import claims, home, params, pipeline, run_end
 from mufin_dagster.pipeline import Stage
+from mufin_model import config
 from mufin_model.artefacts import NOUNS, Workspace
-from mufin_model.config import load, read
-from mufin_model.errors import SettingError
+from mufin_model.errors import DatasetError, SettingError
+from mufin_model.names import nearest
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, EventLogEntry
@@ -32,6 +32,7 @@ MARKS = {
     "done": "[green]✓[/green]",
     "failed": "[red]✗[/red]",
     "skipped": "[yellow]-[/yellow]",
+    "cancelled": "[yellow]-[/yellow]",
 }
 
 
@@ -45,6 +46,8 @@ class Row:
     seconds: float = 0.0
     line: str = ""
     checks: dict[str, bool] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Checks that failed, and their severity."""
     error: str = ""
 
 
@@ -74,14 +77,25 @@ def materialize(
     """
     from rich.console import Console
 
-    names = list(datasets or read(workspace.params).get("datasets") or [])
+    names = config.datasets(workspace.params, datasets)
+    if not names:
+        raise DatasetError("no dataset is registered", where="params.yaml", mend="mufin add NAME PATH registers one")
     for dataset in names:
-        load(workspace.params, dataset, overrides)
+        config.load(workspace.params, dataset, overrides)
     for dataset in names if overrides else []:
         params.override(workspace, dataset, overrides)
     chosen = select(pipeline.load(workspace.root), names, nouns)
     rows = {stage.key: Row("/".join(stage.key)) for stage in chosen}
-    return _run(workspace, rows, force, mode, Console())
+    console = Console()
+    passed = _run(workspace, rows, force, mode, console)
+    for dataset in names:
+        own = [row for key, row in rows.items() if key[0] == dataset]
+        failed = [(row.name, name, severity) for row in own for name, severity in row.failed.items()]
+        done = all(row.state == "done" for row in own) and (passed or any(row.error for row in rows.values()))
+        console.print()
+        for line in run_end.lines(workspace, dataset, failed, done):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return passed
 
 
 def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str]) -> list[Stage]:
@@ -94,8 +108,7 @@ def select(stages: Sequence[Stage], datasets: Sequence[str], nouns: Sequence[str
     wanted = [NOUNS.get(name, name) for name in nouns]
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, *NOUNS], n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(known)}"
+            mend = nearest(name, [*known, *NOUNS]) or f"one of: {', '.join(known)}"
             raise SettingError(f"no stage {name!r}", where="dvc.yaml", mend=mend)
     return [stage for stage in stages if stage.dataset in datasets and (not wanted or stage.noun in wanted)]
 
@@ -123,8 +136,12 @@ def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, mo
             _follow(instance, launch, child, rows, console)
         except KeyboardInterrupt:
             console.print("cancelling: the stage under way tidies up, earlier artefacts stay")
-            child.send_signal(signal.SIGINT)
-            child.wait()
+            _cancel(instance, launch, child)
+            for row in rows.values():
+                if row.state in ("waiting", "running"):
+                    row.state = "cancelled"
+                    console.print(_plain(row), markup=False, highlight=False, soft_wrap=True)
+            console.print("the run is cancelled; the same command goes on from the last finished stage")
             raise
     for row in rows.values():
         if row.state in ("waiting", "running"):
@@ -140,6 +157,22 @@ def _run(workspace: Workspace, rows: dict[tuple[str, str], Row], force: bool, mo
     if not child.returncode:
         log.unlink()
     return child.returncode == 0
+
+
+def _cancel(instance: DagsterInstance, launch: str, child: subprocess.Popen[bytes]) -> None:
+    """End the run's process. Dagster first learns that someone asks for it: it calls the run failed otherwise."""
+    from dagster import DagsterRunStatus
+
+    run = instance.get_run_by_id(_run_id(instance, launch))
+    if run and not run.is_finished:
+        instance.report_run_canceling(run, "Cancelled in the shell.")
+    child.send_signal(signal.SIGINT)
+    child.wait()
+    run = instance.get_run_by_id(_run_id(instance, launch))
+    if run and not run.is_finished:
+        if run.status != DagsterRunStatus.CANCELING:
+            instance.report_run_canceling(run, "Cancelled in the shell.")
+        instance.report_run_canceled(run)
 
 
 def _follow(
@@ -164,6 +197,8 @@ def _follow(
                 cursor, more = page.cursor, page.has_more
                 for record in page.records:
                     row = _apply(record.event_log_entry, rows)
+                    if told := _waits(record.event_log_entry):
+                        console.print(told, markup=False, highlight=False, soft_wrap=True)
                     if row and live is None:
                         console.print(_plain(row), markup=False, highlight=False, soft_wrap=True)
             if not over:
@@ -190,6 +225,8 @@ def _apply(entry: EventLogEntry, rows: dict[tuple[str, str], Row]) -> Row | None
         row = rows.get(tuple(found.asset_key.path))  # type: ignore[arg-type]
         if row:
             row.checks[found.check_name] = found.passed
+            if not found.passed:
+                row.failed[found.check_name] = "critical" if found.severity.value == "ERROR" else "warning"
             if not found.passed and found.severity.value == "ERROR":
                 row.state, row.error = "failed", f"{row.error}\ncheck {found.check_name}: {found.description}".strip()
                 return row
@@ -213,6 +250,13 @@ def _apply(entry: EventLogEntry, rows: dict[tuple[str, str], Row]) -> Row | None
     else:
         return None
     return row
+
+
+def _waits(entry: EventLogEntry) -> str:
+    """That the run waits for another, and for which; nothing else."""
+    event = entry.dagster_event
+    told = event.message or "" if event and event.event_type_value == "ENGINE_EVENT" else ""
+    return told if claims.WAITS in told else ""
 
 
 def _failure(data: Any) -> str:

@@ -16,14 +16,20 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mufin_dagster import pipeline
 from mufin_model.artefacts import Workspace
 from mufin_model.config import load
 
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, DagsterRun
+
 CODE = ("mufin_model", "mufin_dagster", "dvc.yaml")
 JOB = "mufin/job"
 DATASET = "mufin/dataset"
+BACKFILL = "backfill"
+"""The job that makes past versions again; it touches nothing of the present."""
 
 
 def tags(workspace: Workspace, datasets: Iterable[str], named: bool = False) -> dict[str, str]:
@@ -51,6 +57,16 @@ def tags(workspace: Workspace, datasets: Iterable[str], named: bool = False) -> 
 def datasets(tags: Mapping[str, str]) -> list[str]:
     """The datasets that a run's tags name, by either form."""
     return sorted({value for tag, value in tags.items() if tag == DATASET or tag.startswith(f"{DATASET}.")})
+
+
+def of_run(instance: DagsterInstance, run: DagsterRun) -> list[str]:
+    """The datasets of a run's assets and checks; of a run without a selection, those of its plan."""
+    keys = [*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())]
+    if not keys and run.execution_plan_snapshot_id:
+        plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+        told = [output.properties for step in plan.steps for output in step.outputs]
+        keys = [one.asset_key for one in told if one and one.asset_key]
+    return sorted({key.path[0] for key in keys})
 
 
 def params_version(workspace: Workspace, dataset: str) -> str:

@@ -7,7 +7,6 @@ Later wins: params.yaml's stage section, its `per_dataset.<name>` section, then 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mufin_model.errors import DatasetError, SettingError
+from mufin_model import names
+from mufin_model.errors import SettingError
 from mufin_model.setting_words import value_words, yaml_words
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -217,13 +217,8 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = (), *, new: bool =
     presets = raw.pop("presets", None) or {}
     for name in ("automation", "execution"):  # no stage's affair (mufin_dagster)
         raw.pop(name, None)
-    if dataset not in known and not new:
-        raise DatasetError(
-            f"no dataset named {dataset!r}",
-            where=f"{path}, key datasets",
-            rows=list(known),
-            mend=_nearest(dataset, known) or "mufin add NAME PATH registers one",
-        )
+    if not new:
+        names.chosen([dataset], known, f"{path}, key datasets")
     own = dict(per_dataset.get(dataset) or {})
     if (seed := own.pop("seed", None)) is not None:
         raw["seed"] = seed
@@ -246,6 +241,15 @@ def load(path: Path, dataset: str, overrides: Sequence[str] = (), *, new: bool =
         else:
             _apply(raw, override)
     return _validate(raw, str(path))
+
+
+def datasets(path: Path, asked: Sequence[str] = ()) -> list[str]:
+    """The datasets asked for, or all of params.yaml where none is.
+
+    Raises:
+        DatasetError: one is not registered.
+    """
+    return names.chosen(asked, read(path).get("datasets") or [], f"{path.name}, key datasets")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -321,15 +325,10 @@ def _validate(raw: dict[str, Any], where: str) -> Settings:
 
 
 def _unknown(where: str, key: str, known: Any) -> SettingError:
-    near = _nearest(key, list(known))
+    near = names.nearest(key, known)
     return SettingError(
         f"unknown setting {key!r}", where=where, mend=near or f"known here: {', '.join(sorted(map(str, known)))}"
     )
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    match = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.5)
-    return f"did you mean {match[0]!r}?" if match else ""
 
 
 # libyaml's, where the wheel has it, is ten times as fast.

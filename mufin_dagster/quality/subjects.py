@@ -24,7 +24,7 @@ from mufin_dagster.quality import result, rules
 from mufin_dagster.quality.result import Fault, Portrait, Suite
 from mufin_model import config
 from mufin_model.artefacts import CATALOG, NOUNS, Workspace
-from mufin_model.errors import ArtefactError, CatalogError, DatasetError, MufinError, SeveralErrors
+from mufin_model.errors import ArtefactError, CatalogError, MufinError, SeveralErrors
 
 RAW = NOUNS["ingest"]
 RELEASED = NOUNS["release"]
@@ -65,7 +65,7 @@ def project(workspace: Workspace, datasets: Sequence[str], how: How) -> Judged:
         ArtefactError: there is nothing to judge at all.
     """
     judged = Judged()
-    for name in known(workspace.params, datasets):
+    for name in config.datasets(workspace.params, datasets):
         if any(workspace.path(name, noun).is_dir() for noun in rules.nouns()):
             _artefacts(judged, workspace, name, how.keep)
         elif workspace.catalog(name).is_dir():
@@ -101,7 +101,7 @@ def folder(workspace: Workspace, path: Path, dataset: str | None, how: How) -> J
     if not path.is_dir():
         raise CatalogError("there is no such folder", where=str(path), mend="give the folder that holds the catalogue")
     if dataset is not None:
-        known(workspace.params, [dataset])
+        config.datasets(workspace.params, [dataset])
     judged = Judged()
     name = dataset or re.sub(r"\W+", "_", path.resolve().name).strip("_") or CATALOG
     _ingested(judged, workspace, name, path, str(path), workspace.params, how)
@@ -122,7 +122,7 @@ def revision(workspace: Workspace, rev: str, datasets: Sequence[str], how: How) 
     with _temporary(workspace) as folder:
         params = folder / "params.yaml"
         params.write_text(text_at(workspace.root, commit, "params.yaml") or workspace.params.read_text())
-        for name in known(params, datasets):
+        for name in config.datasets(params, datasets):
             try:
                 catalog = _placed(workspace, commit, name, folder)
             except MufinError as error:
@@ -132,24 +132,6 @@ def revision(workspace: Workspace, rev: str, datasets: Sequence[str], how: How) 
                 _ingested(judged, workspace, name, catalog, shown, params, how)
                 shutil.rmtree(catalog)
     return judged
-
-
-def known(params: Path, datasets: Sequence[str]) -> list[str]:
-    """The datasets asked for, or all of params.yaml.
-
-    Raises:
-        DatasetError: one is not registered.
-    """
-    registered = [str(name) for name in config.read(params).get("datasets") or []]
-    for name in datasets:
-        if name not in registered:
-            raise DatasetError(
-                f"no dataset named {name!r}",
-                where=f"{params.name}, key datasets",
-                rows=registered,
-                mend="mufin add NAME PATH registers one",
-            )
-    return list(datasets) or registered
 
 
 def _artefacts(judged: Judged, workspace: Workspace, name: str, keep: Keep | None) -> None:

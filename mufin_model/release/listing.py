@@ -6,42 +6,42 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from mufin_model import config
 from mufin_model.artefacts import Workspace
-from mufin_model.config import read
-from mufin_model.errors import DatasetError
 from mufin_model.release.shelf import REFUSED, Shelf
 
 METRICS = ("P@1", "nDCG@5")
 HEADINGS = "   P@1 nDCG@5     MB     ms"
-COLOURS = {"current": "green", "kept": "cyan", "refused": "yellow", "gone": "dim"}
+COLOURS = {"current": "green", "kept": "cyan", "refused": "yellow", "gone": "dim", "earlier": "dim"}
 
 
 def releases(workspace: Workspace, datasets: Sequence[str]) -> list[dict[str, Any]]:
     """Decisions of the datasets asked for, or of all, the last one first.
 
     Returns:
-        Records as `shelf.py` keeps them, each with its `dataset` and `state`: current, kept (in the folder, to roll
-        back to), refused, or gone. A release has one line for each decision about it; the state is in the last.
+        Records as `shelf.py` keeps them, each with its `dataset` and `state`. The last decision about a release has
+        the release's state: current, kept (in the folder, to roll back to), refused, or gone. The decisions before it
+        have the state earlier.
 
     Raises:
         DatasetError: one is not registered.
     """
-    known = [str(name) for name in read(workspace.params).get("datasets") or []]
     found = []
-    for name in datasets or known:
-        if name not in known:
-            raise DatasetError(f"no dataset named {name!r}", where=str(workspace.params), rows=known)
+    for name in config.datasets(workspace.params, datasets):
         shelf = Shelf(workspace, name)
         now, here = shelf.current(), set(shelf.names())
         seen: set[str] = set()
         for one in reversed(shelf.records()):
             release = one["release"]
-            state = "gone"
-            if one["decision"] == REFUSED:
-                state = "refused"
-            elif release in here and release not in seen:
-                state = "current" if now and now.name == release else "kept"
-                seen.add(release)
+            if release in seen:
+                state = "earlier"
+            elif now and now.name == release:
+                state = "current"
+            elif release in here:
+                state = "kept"
+            else:
+                state = "refused" if one["decision"] == REFUSED else "gone"
+            seen.add(release)
             found.append({"dataset": name, "state": state, **one})
     return found
 
@@ -75,7 +75,10 @@ def show(found: Sequence[dict[str, Any]]) -> None:
 
 def _state(one: dict[str, Any]) -> str:
     """What is left of a decision, in a word or two."""
-    return one["state"] if one["state"] in ("current", "refused") else f"{one['decision'].split()[0]}, {one['state']}"
+    decision = one["decision"].split()[0]
+    if one["state"] == decision or (one["state"] == "current" and decision != REFUSED):
+        return str(one["state"])
+    return f"{decision}, {one['state']}"
 
 
 def as_json(found: Sequence[dict[str, Any]]) -> str:

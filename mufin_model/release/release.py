@@ -20,6 +20,7 @@ from mufin_model.artefacts import Workspace, aside, disk, read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.config import Settings
 from mufin_model.errors import ArtefactError
+from mufin_model.names import nearest
 from mufin_model.progress import say
 from mufin_model.release import gate
 from mufin_model.release.package import VERDICT, pack, released, verify
@@ -124,7 +125,7 @@ def _chosen(shelf: Shelf, now: str | None, name: str | None) -> str:
         f"no release {name!r} is kept" if name is not None else "there is no earlier release to return to",
         where=str(shelf.folder),
         rows=[known for known in names if known != now],
-        mend="`mufin releases` lists them; release.keep says how many stay",
+        mend=nearest(name or "", names) or "`mufin releases` lists them; release.keep says how many stay",
     )
 
 

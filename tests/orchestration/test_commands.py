@@ -10,11 +10,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from mufin_dagster import datasets, params, status, versioning
+from mufin_dagster import claims, datasets, home, params, run_tags, status, versioning
 from mufin_dagster.cli import app
 from mufin_model.artefacts import aside
 from mufin_model.config import read
@@ -109,6 +110,10 @@ def test_cancel_ends_the_command_and_leaves_the_earlier_artefact(project: Projec
     told, _ = child.communicate(timeout=300)
     assert gone(int(pid_file.read_text()))
     assert child.returncode == 130, told
+    assert "one/words: cancelled" in told
+    assert "failed" not in told
+    (run,) = runs(project)
+    assert run.status == dg.DagsterRunStatus.CANCELED
     after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     assert after == before
     with aside(folder.parent, "words"):  # a command too slow to end well was killed: the next run tidies up
@@ -125,6 +130,35 @@ def test_materialize_through_the_real_executor_and_instance(project: Project):
         assert line in done.stdout
     assert "CatalogError: a digit\n  where: text.txt, line 1\n" in done.stdout
     assert not versioning.status(project.root, "letters@one", "words@one")
+    assert "next: mufin status -d one" in done.stdout
+    (run,) = runs(project)
+    assert run_tags.datasets(run.tags) == ["one", "two"]
+    # by which the pages of Dagster find it
+    assert run.tags_for_storage()[".dagster/repository"] == "__repository__@mufin"
+    assert run.remote_job_origin.job_name == run.job_name == "materialize"
+
+
+def test_a_run_in_a_shell_waits_for_the_run_of_the_same_dataset(project: Project):
+    told: list[str] = []
+    with claims.claimed(project.workspace, ["one"], "0123456789", "retrain", told.append):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mufin_dagster.cli", "materialize", "letters"],
+            cwd=project.root,
+            env=versioning.environment(project.root),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = child.stdout.readline()
+        assert line.startswith("one waits for run 01234567 (retrain, since 20"), line
+        assert not (project.root / "data" / "two" / "letters").exists()
+    rest, _ = child.communicate(timeout=300)
+    assert child.returncode == 0, rest
+    assert "two/letters: done in" in rest
+
+
+def runs(project: Project) -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.from_config(home.prepare(project.workspace)["DAGSTER_HOME"]) as instance:
+        return list(instance.get_runs())
 
 
 @pytest.mark.parametrize(
@@ -140,6 +174,39 @@ def test_a_slip_of_the_pen_is_told_before_anything_runs(project: Project, argume
     assert done.returncode == 2
     assert told in done.stderr
     assert not (project.root / ".dagster_home").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("status", "materialize", "refresh", "retrain", "validate", "releases", "rollback", "ingest", "pretrain"),
+        *("serve", "backfill HEAD", "data history", "data commit -m x", "data diff HEAD"),
+    ],
+)
+def test_an_unknown_dataset_is_a_mistake_everywhere(project: Project, monkeypatch: pytest.MonkeyPatch, command: str):
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    monkeypatch.chdir(project.root)
+    done = CliRunner().invoke(app, [*command.split(), "-d", "tow"])
+    assert done.exit_code == 2, done.output
+    assert "DatasetError: no dataset named 'tow'" in done.stderr
+    assert "did you mean 'two'?" in done.stderr
+
+
+def test_an_unknown_revision_names_the_nearest(project: Project, monkeypatch: pytest.MonkeyPatch):
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    git(project, "tag", "v1.2")
+    monkeypatch.chdir(project.root)
+    for command in ("backfill v1.3", "data diff v1.3", "data verify v1.3", "data restore v1.3", "validate --rev v1.3"):
+        done = CliRunner().invoke(app, command.split())
+        assert done.exit_code == 2, done.output
+        assert "did you mean 'v1.2'?" in done.stderr, command
+
+
+def git(project: Project, *arguments: str) -> None:
+    name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *name, *arguments], cwd=project.root, check=True, capture_output=True)
 
 
 def test_commits_at_once_wait_for_each_other(project: Project):

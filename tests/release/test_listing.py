@@ -47,7 +47,7 @@ def test_states_of_all_decisions(shelf: Shelf) -> None:
         ("bbb", "current"),
         ("ccc", "kept"),
         ("xxx", "refused"),
-        ("bbb", "gone"),
+        ("bbb", "earlier"),  # the same release is current: no decision about it calls it gone
         ("aaa", "gone"),
     ]
     assert told[2]["reasons"] == ["P@1 [30 %] beside 40 %"]
@@ -63,4 +63,6 @@ def test_people_read_names_figures_and_reasons_whole(shelf: Shelf) -> None:
 
 def test_nothing_yet_and_an_unknown_dataset(shelf: Shelf) -> None:
     assert "nothing was released yet" in CliRunner().invoke(app, ["releases", "-d", "other"]).stdout
-    assert CliRunner().invoke(app, ["releases", "-d", "nothing"]).exit_code == 2
+    done = CliRunner().invoke(app, ["releases", "-d", "othr"])
+    assert done.exit_code == 2
+    assert "did you mean 'other'?" in done.stderr
