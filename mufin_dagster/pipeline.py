@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mufin_dagster import pointers
 from mufin_model import run_mode
 from mufin_model.artefacts import CATALOG
 from mufin_model.config import read
@@ -111,7 +112,8 @@ def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...
 
 
 def read_lock(root: Path, stages: Sequence[Stage]) -> dict[str, Locked]:
-    """Address to what DVC recorded, of the stages that have run."""
+    """Address to what DVC recorded, of the stages that have run. What a killed write has left is repaired first."""
+    pointers.settle(root)
     path = root / "dvc.lock"
     entries = (_settled(path).get("stages") or {}) if path.is_file() else {}
     return {stage.address: _locked(stage, entries[stage.address], root) for stage in stages if stage.address in entries}
