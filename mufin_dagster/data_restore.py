@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mufin_dagster import versioning
 from mufin_dagster.data_objects import ensure, objects
 from mufin_dagster.data_versions import SHARED, git, resolve, text_at
+from mufin_dagster.pointers import committed
 from mufin_dagster.versioning import VersioningError
 from mufin_model.artefacts import Workspace, write_text
 
@@ -59,7 +58,7 @@ def _refuse_unsaved(workspace: Workspace) -> None:
     paths = [str(path.relative_to(root)) for path in root.glob("data/*/*.dvc")]
     told = git(root, "status", "--porcelain", "--", *SHARED, *paths).splitlines()
     # Pointers of a restored version are other than HEAD's, but some commit has them.
-    unsaved = [line for line in told if not _committed(root, line[3:])]
+    unsaved = [line for line in told if not committed(root, line[3:])]
     unsaved += [f"{path}: {how}" for path, how in _modified(workspace)]
     if unsaved:
         raise VersioningError(
@@ -68,12 +67,6 @@ def _refuse_unsaved(workspace: Workspace) -> None:
             rows=unsaved,
             mend='mufin data commit -m "what changed"; or `git checkout` and `dvc checkout` undo them',
         )
-
-
-def _committed(root: Path, path: str) -> bool:
-    """Whether some commit has the file with these bytes."""
-    blob = git(root, "hash-object", "--", path).strip() if (root / path).is_file() else ""
-    return bool(blob and git(root, "log", "--all", "--format=%H", f"--find-object={blob}", "--", path).strip())
 
 
 def _modified(workspace: Workspace) -> list[tuple[str, str]]:

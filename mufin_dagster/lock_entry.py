@@ -6,12 +6,12 @@ the file may be edited meanwhile. `dvc status` then truly says that the stage's 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mufin_model import owners
+from mufin_dagster import pointers
+from mufin_model.artefacts import write_text
 from mufin_model.config import read
 
 FILE = "params.yaml"
@@ -28,16 +28,10 @@ def record(root: Path, address: str, values: Mapping[str, Any], file: str = FILE
     """Replace them, under DVC's own lock and by one rename; nothing where they are these already."""
     if settings(root, address, file) == values:
         return
-    from dvc.lock import make_lock
-    from dvc.repo import Repo
-    from dvc.utils.serialize import dump_yaml
+    from dvc.utils.serialize import dumps_yaml
 
     path = root / "dvc.lock"
-    with Repo(str(root)) as repo:
-        assert repo.tmp_dir is not None
-        with make_lock(os.path.join(repo.tmp_dir, "lock"), tmp_dir=repo.tmp_dir, wait=True):
-            content = read(path)
-            content["stages"][address].setdefault("params", {})[file] = dict(values)
-            part = path.with_name(f".{path.name}.{owners.token()}")
-            dump_yaml(str(part), content)
-            os.replace(part, path)
+    with pointers.locked(root):
+        content = read(path)
+        content["stages"][address].setdefault("params", {})[file] = dict(values)
+        write_text(path, dumps_yaml(content))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mufin_dagster import home, pipeline, run_tags
+from mufin_dagster import home, pipeline, pointers, run_tags
 from mufin_dagster.run_tags import JOB
 from mufin_dagster.settings import automation
 from mufin_dagster.status import State
@@ -51,6 +51,8 @@ class Overview:
         daemon: whether the process that runs them gave a sign of life lately.
         ages: dataset to the hours since its report was last brought up to date, where the policy watches it.
         too_old: those of the datasets whose report fails the policy.
+        other_files: stages whose files are not those that dvc.lock records.
+        repaired: what a killed write of DVC had cut short and was repaired within a day.
     """
 
     runs: Sequence[Run]
@@ -60,6 +62,8 @@ class Overview:
     daemon: bool
     ages: dict[str, float]
     too_old: Sequence[str]
+    other_files: Sequence[str] = ()
+    repaired: str = ""
 
 
 def overview(workspace: Workspace, datasets: Sequence[str] = ()) -> Overview:
@@ -88,6 +92,8 @@ def overview(workspace: Workspace, datasets: Sequence[str] = ()) -> Overview:
             daemon=any(time.time() - beat.timestamp < ALIVE_SECONDS for beat in beats),
             ages=ages,
             too_old=[name for name, age in ages.items() if age > limit],
+            other_files=pipeline.other_files(workspace.root, stages),
+            repaired=pointers.repaired(workspace.root),
         )
 
 
@@ -111,6 +117,8 @@ def attention(states: Sequence[State], told: Overview) -> list[str]:
     A report's age counts only where something is on that would have renewed it.
     """
     found = [f"{one.dataset}/{one.noun} is {one.state}" for one in states if one.state != "fresh"]
+    found += [f"{name}: files are of another version: dvc checkout" for name in told.other_files]
+    found += [told.repaired] if told.repaired else []
     newest: dict[str, Run] = {}
     for run in told.runs:
         newest.setdefault(run.dataset, run)

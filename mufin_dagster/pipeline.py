@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mufin_dagster import pointers
 from mufin_model import run_mode
 from mufin_model.artefacts import CATALOG
 from mufin_model.config import read
@@ -109,10 +110,30 @@ def parents(stage: Stage, stages: Sequence[Stage]) -> tuple[tuple[str, str], ...
 
 
 def read_lock(root: Path, stages: Sequence[Stage]) -> dict[str, Locked]:
-    """Address to what DVC recorded, of the stages that have run."""
+    """Address to what DVC recorded, of the stages that have run. What a killed write has left is repaired first."""
+    pointers.settle(root)
     path = root / "dvc.lock"
     entries = (_settled(path).get("stages") or {}) if path.is_file() else {}
     return {stage.address: _locked(stage, entries[stage.address], root) for stage in stages if stage.address in entries}
+
+
+def other_files(root: Path, stages: Sequence[Stage]) -> list[str]:
+    """Addresses of recorded stages whose files are not those that dvc.lock records, as after `git checkout` alone.
+
+    DVC keeps the hashes of files that did not change, so that this is cheap.
+    """
+    from dvc.dvcfile import load_file
+    from dvc.repo import Repo
+
+    asked = {stage.address for stage in stages}
+    with Repo(str(root)) as repo:
+        found = load_file(repo, str(root / "dvc.yaml")).stages  # filled in from dvc.lock
+        return [name for name in found if name in asked and any(_differs(out) for out in found[name].outs)]
+
+
+def _differs(out: Any) -> bool:
+    """Whether an out that dvc.lock records is other than recorded, or not there."""
+    return bool(out.hash_info and out.workspace_status())
 
 
 def catalog_version(root: Path, dataset: str) -> str | None:

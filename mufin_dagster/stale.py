@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mufin_dagster import pipeline, versioning
+from mufin_dagster import pipeline, pointers, versioning
 from mufin_dagster.pipeline import Stage
 from mufin_model.fingerprint import record
 
@@ -21,6 +21,7 @@ def reasons(root: Path, stages: Sequence[Stage]) -> dict[str, list[str]]:
     """
     if not stages:
         return {}
+    pointers.settle(root)
     found = versioning.status(root, *(stage.address for stage in stages))
     locked = pipeline.read_lock(root, stages)
     told = {}

@@ -12,6 +12,7 @@ from mufin_dagster.pipeline import Stage
 from mufin_model.artefacts import Workspace
 
 SYNC_SECONDS = 15
+OTHER_FILES = "files are of another version: dvc checkout"
 
 
 def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
@@ -26,8 +27,14 @@ def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY), limit=1):
             return dg.SkipReason("a run is under way and reports what it does itself")
-        events = outside_events(context.instance, workspace, pipeline.load(workspace.root))
-        return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows all that DVC recorded")
+        stages = pipeline.load(workspace.root)
+        events = outside_events(context.instance, workspace, stages)
+        if events:
+            return dg.SensorResult(asset_events=events)
+        other = pipeline.other_files(workspace.root, stages)
+        if other:
+            return dg.SkipReason(f"{', '.join(other)}: {OTHER_FILES}")
+        return dg.SkipReason("Dagster knows all that DVC recorded")
 
     return sensor
 
@@ -44,14 +51,15 @@ UNDER_WAY = [
 def outside_events(
     instance: dg.DagsterInstance, workspace: Workspace, stages: Sequence[Stage]
 ) -> list[dg.AssetMaterialization]:
-    """What DVC has recorded and Dagster does not know yet."""
+    """What DVC has recorded and Dagster does not know yet, of stages whose files are those recorded."""
     catalogs = [
         assets.catalog_event(instance, workspace, dataset) for dataset in dict.fromkeys(s.dataset for s in stages)
     ]
     events = [event for event in catalogs if event]
     locked = pipeline.read_lock(workspace.root, stages)
+    other = set(pipeline.other_files(workspace.root, stages))
     for stage in stages:
-        if stage.address not in locked:
+        if stage.address not in locked or stage.address in other:
             continue
         tags = assets.event_tags(stage, stages, locked)
         event = instance.get_latest_materialization_event(assets.key(stage))

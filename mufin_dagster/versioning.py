@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mufin_dagster import tool_faults
+from mufin_dagster import pointers, tool_faults
 from mufin_model import artefacts
 from mufin_model.artefacts import CATALOG, Workspace, full, write_text
 from mufin_model.errors import DiskError, MufinError
@@ -110,12 +110,14 @@ def commit(root: Path, target: str, pointer: Path) -> None:
         DiskError: there is no room in the cache.
     """
     with exclusive(root, "record"):
+        pointers.settle(root)
         before = pointer.read_text() if pointer.is_file() else None
         try:
             dvc(root, "commit", "-f", target)
         except MufinError:
             _put_back(pointer, target, before)
             raise
+        pointers.settle(root)
 
 
 def _put_back(pointer: Path, target: str, before: str | None) -> None:

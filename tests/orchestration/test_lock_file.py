@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mufin_dagster import pipeline, versioning
+from mufin_dagster import pipeline, pointers, stale, versioning
 from mufin_model.errors import DiskError
 
 from .conftest import Project
@@ -68,3 +69,52 @@ def test_what_dvc_yaml_declares_needs_no_lock(project: Project) -> None:
     before = pipeline.load(project.root), pipeline.inputs(project.root, "words@one")
     (project.root / "dvc.lock").write_text("schema: '2.0'\nstages:\n  letters@one:\n    cmd: half of a co")
     assert (pipeline.load(project.root), pipeline.inputs(project.root, "words@one")) == before
+
+
+def test_a_lock_cut_short_by_a_kill_is_repaired(project: Project) -> None:
+    lock = project.root / "dvc.lock"
+    whole = yaml.safe_load(lock.read_text())
+    assert stale.reasons(project.root, [project.stage("book@one")]) == {}
+    text = lock.read_text()
+    for cut in (0, text.index("  words@one"), text.index("    outs:", text.index("  report@one")), len(text) - 30):
+        lock.write_text(text[:cut])
+        assert stale.reasons(project.root, [s for s in project.stages if s.dataset == "one"]) == {}
+        assert yaml.safe_load(lock.read_text()) == whole
+        assert "dvc.lock was cut short" in pointers.repaired(project.root)
+
+
+def test_what_was_recorded_before_the_cut_stays(project: Project) -> None:
+    lock = project.root / "dvc.lock"
+    pointers.settle(project.root)
+    now = yaml.safe_load(lock.read_text())
+    first, *others = list(now["stages"])
+    now["stages"][first]["cmd"] = "a new command"
+    lock.write_text(
+        yaml.safe_dump(
+            {"schema": now["schema"], "stages": {n: now["stages"][n] for n in [first, others[0]]}}, sort_keys=False
+        )
+    )
+    pointers.settle(project.root)
+    assert yaml.safe_load(lock.read_text()) == now
+
+
+def test_a_shorter_lock_that_git_holds_is_a_version(project: Project) -> None:
+    lock = project.root / "dvc.lock"
+    pointers.settle(project.root)
+    text = lock.read_text()
+    short = text[: text.index("  words@one")]
+    lock.write_text(short)
+    for told in (["add", "dvc.lock"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "old"]):
+        subprocess.run(["git", *told], cwd=project.root, check=True)
+    pointers.settle(project.root)
+    assert lock.read_text() == short
+
+
+def test_a_pointer_cut_short_is_repaired(project: Project) -> None:
+    pointer = project.root / "data" / "one" / "catalog.dvc"
+    text = pointer.read_text()
+    pointers.settle(project.root)
+    for cut in (0, len("outs:\n"), len("outs:\n- md")):
+        pointer.write_text(text[:cut])
+        assert "letters@one" not in stale.reasons(project.root, [project.stage("letters@one")])
+        assert yaml.safe_load(pointer.read_text()) == yaml.safe_load(text)

@@ -78,6 +78,19 @@ def test_dvc_repro_outside_is_told_to_dagster(project: Project, instance: dg.Dag
     assert events(project, instance) == []
 
 
+def test_files_of_another_version_are_not_reported(project: Project, instance: dg.DagsterInstance):
+    old = (project.root / "dvc.lock").read_text()
+    events(project, instance)
+    project.setting("evaluate: {}\n    release: {}\n  two", "evaluate: {gallery: 7}\n    release: {}\n  two")
+    project.dvc("repro", "-s", "report@one")
+    assert "one/report" in events(project, instance)
+    (project.root / "dvc.lock").write_text(old)
+    assert pipeline.other_files(project.root, project.stages) == ["report@one"]
+    assert "one/report" not in events(project, instance)
+    project.dvc("checkout", "--force")
+    assert "one/report" in events(project, instance)
+
+
 def test_a_setting_makes_its_stage_and_what_follows_stale(project: Project, instance: dg.DagsterInstance):
     events(project, instance)
     project.setting(
