@@ -15,13 +15,16 @@ from torch import Tensor
 DIGITS = 5
 """Decimals of a score that count: far below what tells labels apart, above what the order of a sum changes."""
 
+FUSED_DIGITS = 3
+"""Of a fused score, whose parts are divided by deviations of some hundredths, and the noise with them."""
+
 CHUNK = 1024
 """Rows ranked at once, which bounds the memory of their keys."""
 
 
-def rounded(scores: np.ndarray) -> np.ndarray:
+def rounded(scores: np.ndarray, digits: int = DIGITS) -> np.ndarray:
     """Scores to the decimals that count, float32."""
-    return np.round(scores.astype(np.float64), DIGITS).astype(np.float32)
+    return np.round(scores.astype(np.float64), digits).astype(np.float32)
 
 
 def best(scores: Tensor, k: int) -> Tensor:

@@ -13,7 +13,7 @@ from mufin_model.evaluation import floor
 
 NOUN = "eval_report"
 OURS, POPULARITY = "mufin", "popularity"
-NOT_METHODS = {"intervals", "buckets", "zero_shot", "outfits", "items", "card"}
+NOT_METHODS = {"intervals", "buckets", "zero_shot", "outfits", "items", "card", "same_for_all"}
 COUNTS = {"items", "labels", "links"}
 """Of `zero_shot` and the buckets: no fractions."""
 FEW_ITEMS = 100

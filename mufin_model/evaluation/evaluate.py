@@ -31,6 +31,7 @@ from mufin_model.evaluation import baselines, gallery, outfits, report, table
 from mufin_model.evaluation.buckets import Bucket, bucket_metrics, buckets
 from mufin_model.evaluation.metrics import RowMetrics, evaluate_scores, row_metrics, without
 from mufin_model.evaluation.weighted import weighted_metrics
+from mufin_model.progress import say
 
 OURS = ("text_only", "image_only", "siamese", "classifier", "head", "neighbours", "ridge", "reranker", "mufin")
 """Files of predictions, each a row of the table; a component that is not in use has none."""
@@ -84,6 +85,7 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
         },
         "zero_shot": zero_shot(catalog, predictions),
         "items": truth.shape[0],
+        "same_for_all": same_for_all(catalog),
         "card": card_figures(by_row, scores["mufin"], truth, groups, ~gate_items(catalog, chosen.gate_share)),
     }
     if judged := outfits.judge(catalog, workspace.read(dataset, "pretrained_model")):
@@ -109,6 +111,8 @@ def run(workspace: Workspace, dataset: str, settings: Settings) -> None:
             )
         )
         (folder / "report.html").write_text(page, encoding="utf-8")
+    for modality in metrics["same_for_all"]:
+        say(f"{report.SAME[modality]}: it tells no item from another and counts for nothing")
     table.show(table.in_order(metrics), f"{dataset}: {truth.shape[0]:,} test items, per cent")
     if judged:
         table.show(outfits.rows(judged), f"{dataset}: questions about outfits, per cent", ("FITB", "AUC"))
@@ -153,6 +157,13 @@ def card_figures(
         "methods": {name: _rounded(rows.at(shown).mean()) for name, rows in by_row.items()},
         "buckets": {name: _rounded(told) for name, told in bucket_metrics(ours[shown], truth[shown], groups).items()},
     }
+
+
+def same_for_all(catalog: Catalog) -> list[str]:
+    """Modalities that tell no item from another: `text`, `image`. One that no item has is not among them."""
+    texts, images = catalog.items["text"].unique(), catalog.items["images"].unique()
+    found = ["text"] if len(texts) == 1 and texts[0] else []
+    return found + (["image"] if len(images) == 1 and len(images[0]) else [])
 
 
 def _used(predictions: Path, name: str) -> bool:

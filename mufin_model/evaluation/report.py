@@ -17,6 +17,9 @@ from mufin_model.evaluation.gallery import Card
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
+SAME = {"text": "every item has the same text", "image": "every item shows the same pictures"}
+"""What the page says of a modality that tells no item from another."""
+
 COMPARED = ("tfidf_knn", "image_knn", "siamese", "mufin")
 """Methods drawn in the chart of the buckets."""
 
@@ -74,6 +77,7 @@ def render(contents: Contents) -> str:
         names=table.NAMES,
         outside=BASELINES,
         few_items=FEW_ITEMS,
+        same=[SAME[name] for name in metrics.get("same_for_all", [])],
         outfits=outfits.rows(metrics["outfits"]) if "outfits" in metrics else [],
         buckets=_buckets(contents),
         curves=[_curve(name, curve) for name, curve in contents.curves.items()],

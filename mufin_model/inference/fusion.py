@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mufin_model.errors import ArtefactError
 from mufin_model.losses.softmax import decoupled_softmax
+from mufin_model.ranking import FUSED_DIGITS, rounded
 
 LEAST = 5
 """Validation items with a relevant candidate, below which nothing is learnt of them."""
@@ -33,12 +34,12 @@ class Fusion:
     deviations: dict[str, float]
 
     def __call__(self, components: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Fuse component scores, each [n, S]; -inf (padding) stays."""
+        """Fuse component scores, each [n, S], to the decimals that count; -inf (padding) stays."""
         total = None
         for name, weight in self.weights.items():
             part = weight * (components[name] - self.means[name]) / self.deviations[name] if weight else 0.0
             total = part if total is None else total + part
-        return np.asarray(total, np.float32)
+        return rounded(np.asarray(total), FUSED_DIGITS)
 
 
 def choose(components: Mapping[str, np.ndarray], real: np.ndarray, positive: np.ndarray) -> Fusion:

@@ -189,7 +189,7 @@ FLOORS: dict[Callable[[Random], Made], float] = {
     pictures_tell: 0.9,
     both_needed: 0.75,
     long_tail: 0.55,
-    names_tell: 0.9,
+    names_tell: 0.85,
     zero_shot: 0.45,
     equal_texts: 0.2,
     equal_pictures: 0.9,

@@ -16,9 +16,11 @@ from scipy.sparse import csr_matrix, load_npz
 from mufin_model.artefacts import Workspace, read_json
 from mufin_model.catalog.catalog import Catalog
 from mufin_model.evaluation.metrics import evaluate_scores, without
+from mufin_model.release.ground import queries
+from mufin_model.release.model import Answer, Model
 from tests.conftest import VERBS, Small, small_settings
 
-from .catalogues import FLOORS, Made
+from .catalogues import FLOORS, Made, dominant, equal_pictures, equal_texts, long_tail, one_item_a_label, zero_shot
 
 MARGIN = 0.08
 """How far below the best of popularity and nearest neighbours P@1 may be: three of forty test items by chance."""
@@ -71,8 +73,6 @@ def test_random_answers_fail(of: Callable, modelled: Callable[[Callable], Small]
 
 
 def test_zero_shot_labels_are_found_by_their_words(modelled: Callable[[Callable], Small]) -> None:
-    from .catalogues import zero_shot
-
     told = figures(modelled(zero_shot))["zero_shot"]
     assert told["R@10"] >= told["chance R@10"]
     assert told["labels"] == 10
@@ -80,22 +80,48 @@ def test_zero_shot_labels_are_found_by_their_words(modelled: Callable[[Callable]
 
 def test_what_no_item_shows_is_popularity(modelled: Callable[[Callable], Small]) -> None:
     """Images alone, where there are none, rank labels by their frequency."""
-    from .catalogues import dominant, equal_texts
-
     for of in (dominant, equal_texts):
         told = figures(modelled(of))
         assert told["image_only"]["P@1"] >= told["popularity"]["P@1"] - 1e-9
 
 
 def test_a_part_that_was_not_trained_has_no_say(modelled: Callable[[Callable], Small]) -> None:
-    from .catalogues import long_tail, one_item_a_label
-
     small = modelled(one_item_a_label)
     assert not list((small.noun("finetuned_classifiers") / "ridge").rglob("reranker"))
     weights = read_json(small.noun("predictions") / "fusion.json")["weights"]
     assert "reranker" not in weights
     assert weights["ridge"] == 1
     assert "reranker" in read_json(modelled(long_tail).noun("predictions") / "fusion.json")["weights"]
+
+
+def named(answers: list[list[Answer]]) -> list[list[str]]:
+    return [[answer.label for answer in row] for row in answers]
+
+
+@pytest.mark.parametrize("of", [equal_pictures, equal_texts, dominant], ids=lambda of: of.__name__)
+def test_an_item_is_answered_alone_as_in_a_batch(of: Callable, modelled: Callable[[Callable], Small]) -> None:
+    """Equal items get equal answers, whatever is asked beside them; so the gate finds what was measured."""
+    small = modelled(of)
+    small.run("release")
+    model = Model(small.noun("released_model"))
+    catalog = Catalog.load(small.noun("raw_descriptors"))
+    asked = queries(catalog, catalog.rows("test")[:30], model.encoder.sees_pictures)
+    together = named(model(asked, 5))
+    assert [named(model([query], 5))[0] for query in asked] == together
+    assert named(model(asked[::-1], 5))[::-1] == together
+    if of is equal_texts:
+        assert all(answers == together[0] for answers in together)
+
+
+def test_a_modality_that_is_the_same_for_all_is_named(modelled: Callable[[Callable], Small]) -> None:
+    for of, words in (
+        (equal_pictures, "every item shows the same pictures"),
+        (equal_texts, "every item has the same text"),
+    ):
+        small = modelled(of)
+        assert figures(small)["same_for_all"] == [words.split()[-1].removesuffix("s").replace("picture", "image")]
+        assert words in (small.noun("eval_report") / "report.html").read_text()
+    assert figures(modelled(dominant))["same_for_all"] == []
 
 
 def test_the_folder_names_no_test_twice() -> None:
