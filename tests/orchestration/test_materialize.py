@@ -87,7 +87,7 @@ def test_files_of_another_version_are_not_reported(project: Project, instance: d
     (project.root / "dvc.lock").write_text(old)
     assert pipeline.other_files(project.root, project.stages) == ["report@one"]
     assert "one/report" not in events(project, instance)
-    project.dvc("checkout", "--force")
+    project.dvc("checkout", "--force", "--allow-missing")
     assert "one/report" in events(project, instance)
 
 
