@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from mufin_dagster import execution, lock_entry, pipeline, retries, run_settings, run_tags, stale, versioning
+from mufin_dagster import execution, lock_entry, pipeline, restored, retries, run_settings, run_tags, stale, versioning
 from mufin_dagster.conditions import when_an_input_changed
 from mufin_dagster.describe import describe
 from mufin_dagster.identity import TAG, identity
@@ -164,7 +164,11 @@ def _materialize(
         why = stale.reasons(root, [now]).get(address, [])
         if config.mode == RETRAIN and _kept(workspace, now):
             why = [*why, "it keeps what was learnt before a refresh"]
-        if why or config.force:
+        ran: bool | str = bool(why) or config.force
+        if not config.force and (brought := restored.restore(root, now, why)):
+            context.log.info(f"{address}: {brought}, as it was recorded")
+            ran = brought
+        elif ran:
             context.log.info(f"{address}: " + ("; ".join(why) or "forced"))
             inputs = pipeline.inputs(root, address)
             _run(context, workspace, now, settings.environment | ({MODE: config.mode} if config.mode else {}))
@@ -180,7 +184,7 @@ def _materialize(
     if reads_catalog and (event := catalog_event(context.instance, workspace, stage.dataset)):
         context.log_event(event)
     return dg.MaterializeResult(
-        metadata={**describe(workspace, stage), "ran": bool(why) or config.force, **_told_of(settings)},
+        metadata={**describe(workspace, stage), "ran": ran, **_told_of(settings)},
         data_version=dg.DataVersion(locked[address].data_version),
         tags=event_tags(stage, stages, locked),
     )

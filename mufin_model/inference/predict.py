@@ -79,10 +79,10 @@ def fused(
     has_text = np.array([bool(text) for text in catalog.items["text"].gather(items)], bool)
     offsets, _ = catalog.item_images()
     of = views.of_items(has_text, np.diff(offsets)[items] > 0, known)
-    parts, order = [], []
+    parts, order = [sparse.csr_matrix((0, catalog.n_seen), dtype=np.float32)], [np.zeros(0, np.int64)]
     for number, seen in enumerate(known):
         rows = np.flatnonzero(of == number)
-        if len(rows) or not number:
+        if len(rows):
             scored = scorer(items[rows], MEMORY, seen)
             parts.append(as_csr(scored, fusions[seen](scored.components), catalog.n_seen, filters[rows], top))
             order.append(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import dagster as dg
 import pytest
@@ -125,6 +126,41 @@ def test_a_catalogue_edited_in_place_is_recorded(project: Project, instance: dg.
     assert project.materialize(instance, "one/letters").success
     assert {address for address in pipeline_status(project) if "one" in address} == {"words@one"}
     assert "one/letters" not in stale(project, instance)
+
+
+def test_what_is_in_the_cache_or_the_remote_is_not_made_again(project: Project, instance: dg.DagsterInstance):
+    """A folder removed, then all that this machine has: nothing is run, and everything is as it was recorded."""
+    nouns = ("letters", "words", "report", "book")
+    text = (project.root / "data/one/words/words.txt").read_text()
+    project.dvc("remote", "add", "--default", "far", str(project.root.parent / "far"))
+    project.dvc("push", *(f"{noun}@one" for noun in nouns))
+    project.dvc("push", "data/one/catalog.dvc")
+    shutil.rmtree(project.root / "data/one/words")
+    done = project.materialize(instance, *(f"one/{noun}" for noun in nouns))
+    assert [made(done, f"one/{noun}").metadata["ran"].value for noun in nouns] == [
+        False,
+        "restored from the cache",
+        False,
+        False,
+    ]
+    assert (project.root / "data/one/words/words.txt").read_text() == text
+    for noun in (*nouns, "catalog"):
+        shutil.rmtree(project.root / "data/one" / noun)
+    shutil.rmtree(project.root / ".dvc/cache")
+    done = project.materialize(instance, *(f"one/{noun}" for noun in nouns))
+    assert done.success
+    assert {made(done, f"one/{noun}").metadata["ran"].value for noun in nouns} == {"pulled from the remote"}
+    assert (project.root / "data/one/words/words.txt").read_text() == text
+    # the files are here and the cache is lost: nothing is made anew
+    shutil.rmtree(project.root / ".dvc/cache")
+    done = project.materialize(instance, "one/words")
+    assert made(done, "one/words").metadata["ran"].value == "kept, and put into the cache again"
+    # what neither has is made
+    shutil.rmtree(project.root / "data/one/words")
+    shutil.rmtree(project.root / ".dvc/cache")
+    shutil.rmtree(project.root.parent / "far")
+    done = project.materialize(instance, "one/words")
+    assert made(done, "one/words").metadata["ran"].value is True
 
 
 def test_overrides_of_a_run_are_kept_and_dvc_agrees(project: Project, instance: dg.DagsterInstance):
