@@ -24,7 +24,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mufin_model.artefacts import read_json, write_json
-from mufin_model.errors import ArtefactError, in_words
+from mufin_model.errors import ArtefactError, Unreadable, in_words
 
 CUT_BITS = 4
 LEAST, MOST = 8, 64
@@ -117,7 +117,7 @@ class ImageStore:
         except (pa.ArrowException, OSError) as error:
             raise _damaged(file, error) from error
         if batch.schema != SCHEMA or batch.num_rows != self.starts[number + 1] - self.starts[number]:
-            raise _damaged(file, ValueError(f"it holds {batch.num_rows:,} images, {INDEX} tells of others"))
+            raise _damaged(file, Unreadable(f"it holds {batch.num_rows:,} images, {INDEX} tells of others"))
         return batch.column(0)
 
 

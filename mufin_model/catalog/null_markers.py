@@ -12,6 +12,10 @@ LIKELY = ("null", "None", "none", "N/A", "n/a", "NA", "nil", "undefined")
 """A title may be so, but hardly two of one table, and no path is."""
 
 
+LONGEST = 16
+"""Bytes of a marker with blanks around it."""
+
+
 def without_null_markers(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
     """A table with nulls for null markers in its ids, texts and image paths.
 
@@ -24,7 +28,7 @@ def without_null_markers(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, s
     for column in ("id", "item_id", "label_id", "text", "image_paths"):
         dtype = table.schema.get(column)
         if dtype == pl.String:
-            values = table[column].str.strip_chars()
+            values = _short(table[column])
             markers = set(CERTAIN) | (_repeated(values) if column == "text" else set())
             found = values.filter(values.is_in(list(markers)).fill_null(False))
             if found.is_empty():
@@ -43,6 +47,17 @@ def without_null_markers(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, s
         shown = ", ".join(repr(marker).replace("\\\\", "\\") for marker in found.unique(maintain_order=True).head(5))
         told[column] = f"{len(found):,} cells of {shown} are read as empty"
     return table, told
+
+
+def _short(cells: pl.Series) -> pl.Series:
+    """The cells without blanks around, null where they are too long to be a marker.
+
+    Not all are stripped: cells of a dictionary may stand for gigabytes, which a copy would unfold.
+    """
+    short = cells.str.len_bytes() <= LONGEST
+    return (
+        cells.to_frame().select(pl.when(short).then(pl.col(cells.name)).alias(cells.name))[cells.name].str.strip_chars()
+    )
 
 
 def _repeated(values: pl.Series) -> set[str]:

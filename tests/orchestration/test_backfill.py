@@ -113,5 +113,5 @@ def test_the_job_takes_a_version_as_its_partition(project: Project, past: dict[s
 def test_a_version_that_holds_no_result_is_refused(project: Project):
     with pytest.raises(VersioningError, match="recorded no stage of two"):
         rebuild(project.workspace, "yesterday", "two", print)
-    with pytest.raises(VersioningError, match="rev-parse"):
+    with pytest.raises(VersioningError, match="no commit, branch or tag is called"):
         rebuild(project.workspace, "tomorrow", "one", print)

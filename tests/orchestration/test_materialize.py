@@ -176,7 +176,7 @@ def test_overrides_of_a_run_are_kept_and_dvc_agrees(project: Project, instance: 
     ("setting", "told"),
     [
         ("ingest.image_siz=32", "did you mean 'image_size'?"),
-        ("ingest.image_size=-1", "greater than 0"),
+        ("ingest.image_size=-1", "must be above 0"),
         ("pretrain.lr=1", "is no setting of letters"),
     ],
 )

@@ -215,7 +215,7 @@ def test_other_versions_than_recorded_are_refused(root: Path, monkeypatch):
     monkeypatch.setattr(record, "version", lambda name: "99.0")
     with pytest.raises(LibraryError) as caught:
         record.begin(root, "demo", "index")
-    assert caught.value.rows == [f"faiss {real('faiss')} -> 99.0"]
+    assert f"faiss {real('faiss')} -> 99.0" in caught.value.rows
 
 
 def test_code_that_changes_while_a_stage_runs_is_not_recorded(root: Path, monkeypatch):
