@@ -40,6 +40,7 @@ from mufin_model.network.embedder import TunedImages
 from mufin_model.training import pretrain
 from mufin_model.training.loop import Plan, fit
 from mufin_model.training.ranks import accelerator, ranks_of, synchronise_norms
+from mufin_model.training.stopping import JUDGE, Stopping
 
 PROFILED = 10
 COLUMNS = ("step ms", "items/s", "busy", "waits", "peak GiB")
@@ -196,11 +197,11 @@ def _measure(
 
     passed = iter(count())
 
-    def finish() -> float:
+    def finish() -> dict[str, float]:
         clock.end(next(passed))
-        return 0.0
+        return {"val_p1": 0.0, JUDGE: 0.0}
 
-    timed = replace(made, epochs=3, steps=steps, batches=some, validate=finish, key=[row.name])
+    timed = replace(made, epochs=3, steps=steps, batches=some, validate=finish, stopping=Stopping(0, 0), key=[row.name])
     (_naive if row.naive else fit)(accelerate, step, timed)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return clock.figures(settings.pretrain.batch_size)
