@@ -95,9 +95,11 @@ def project(root: Path) -> Shop:
         shutil.copy(REPOSITORY / file, root / file)
     settings = (REPOSITORY / "params.yaml").read_text().split("per_dataset:")[0]
     settings = settings.replace("  - demo\n", "  - other\n").replace("image_size: 64", "image_size: 8")
-    (root / "params.yaml").write_text(f"{settings}per_dataset:\n  other: {{ingest: {{}}}}\n")
+    (root / "params.yaml").write_text(f"{settings}per_dataset:\n  other: {{seed: null, ingest: {{}}}}\n")
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["raw_descriptors"]
     stage["deps"] = ["data/${item.dataset}/catalog"]
+    # no stage `fingerprint` here: nothing of the code is asked for
+    stage["params"] = [one for one in stage["params"] if isinstance(one, str)]
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"raw_descriptors": stage}}))
     shop = Shop(root)
     shop.git("init", "-q")
