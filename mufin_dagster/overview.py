@@ -117,7 +117,7 @@ def attention(states: Sequence[State], told: Overview) -> list[str]:
     A report's age counts only where something is on that would have renewed it.
     """
     found = [f"{one.dataset}/{one.noun} is {one.state}" for one in states if one.state != "fresh"]
-    found += [f"{name}: files are of another version: dvc checkout" for name in told.other_files]
+    found += [f"{name}: {pipeline.OTHER_FILES}" for name in told.other_files]
     found += [told.repaired] if told.repaired else []
     newest: dict[str, Run] = {}
     for run in told.runs:

@@ -28,6 +28,8 @@ from mufin_model.fingerprint import record
 
 DATA = "data/"
 """Dependencies under this folder are artefacts; all others are code."""
+OTHER_FILES = "files are of another version: dvc checkout"
+"""What is said of an artefact whose files are not those that dvc.lock records."""
 FINGERPRINT = "fingerprint"
 """The stage that is no asset: it writes the fingerprints of the others."""
 LOOKS, LOOK_SECONDS, SETTLED_SECONDS = 50, 0.1, 1.0

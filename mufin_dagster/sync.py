@@ -12,7 +12,6 @@ from mufin_dagster.pipeline import Stage
 from mufin_model.artefacts import Workspace
 
 SYNC_SECONDS = 15
-OTHER_FILES = "files are of another version: dvc checkout"
 
 
 def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
@@ -33,7 +32,7 @@ def dvc_lock_sync(workspace: Workspace) -> dg.SensorDefinition:
             return dg.SensorResult(asset_events=events)
         other = pipeline.other_files(workspace.root, stages)
         if other:
-            return dg.SkipReason(f"{', '.join(other)}: {OTHER_FILES}")
+            return dg.SkipReason(f"{', '.join(other)}: {pipeline.OTHER_FILES}")
         return dg.SkipReason("Dagster knows all that DVC recorded")
 
     return sensor
